@@ -1,0 +1,1 @@
+"""Hand-optimised convolution, pooling and their gradients for NumPy arrays."""

@@ -1,0 +1,109 @@
+// copy_block: the one primitive that every packer is made of (contract: BlockCopy in kernel_table.h). It moves a
+// strided rows x cols block, widening the storage type S to the compute type of V, and knows three shapes:
+//
+//   columns contiguous on both sides   vector copies along the row
+//   columns contiguous in the source, rows contiguous in the destination   square transposes in registers
+//   anything else                      element by element
+#pragma once
+
+#include "cpu/kernel_table.h"
+
+namespace fastconv::cpu::FASTCONV_ISA {
+namespace {
+
+template <class V, class S, bool kAdd>
+void copy_rows(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
+  using T = typename V::Scalar;
+  constexpr int kLanes = V::kLanes;
+  const int64_t whole = b.cols - b.cols % kLanes;
+  const int rest = static_cast<int>(b.cols - whole);
+  for (int64_t i = 0; i < b.rows; ++i, src += b.src_row_stride, dst += b.dst_row_stride) {
+    for (int64_t j = 0; j < whole; j += kLanes) {
+      V x = load_as(src + j, V{});
+      if (kAdd) x = x + V::load(dst + j);
+      x.store(dst + j);
+    }
+    if (rest) {
+      T* d = dst + whole;
+      V x = load_partial_as(src + whole, rest, V{});
+      if (kAdd) x = x + V::load_partial(d, rest);
+      x.store_partial(d, rest);
+    }
+  }
+}
+
+template <class V, class S>
+typename V::Scalar widen_one(const S* p) {
+  typename V::Scalar lanes[V::kLanes];
+  load_partial_as(p, 1, V{}).store(lanes);
+  return lanes[0];
+}
+template <class V>
+float widen_one(const float* p) { return *p; }
+template <class V>
+double widen_one(const double* p) { return *p; }
+
+template <class V, class S, bool kAdd>
+void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b, int64_t row0, int64_t col0) {
+  for (int64_t i = row0; i < b.rows; ++i) {
+    const S* s = src + i * b.src_row_stride;
+    typename V::Scalar* d = dst + i * b.dst_row_stride;
+    for (int64_t j = col0; j < b.cols; ++j) {
+      typename V::Scalar* to = d + j * b.dst_col_stride;
+      const typename V::Scalar x = widen_one<V>(s + j * b.src_col_stride);
+      *to = kAdd ? *to + x : x;
+    }
+  }
+}
+
+// Whole squares of kLanes rows and columns go through registers; the rims element by element.
+template <class V, class S>
+void copy_transposed(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
+  constexpr int kLanes = V::kLanes;
+  const int64_t rows = b.rows - b.rows % kLanes, cols = b.cols - b.cols % kLanes;
+  for (int64_t i = 0; i < rows; i += kLanes)
+    for (int64_t j = 0; j < cols; j += kLanes) {
+      V square[kLanes];
+#pragma GCC unroll 16
+      for (int q = 0; q < kLanes; ++q) square[q] = load_as(src + (i + q) * b.src_row_stride + j, V{});
+      transpose(square);
+#pragma GCC unroll 16
+      for (int q = 0; q < kLanes; ++q) square[q].store(dst + i + (j + q) * b.dst_col_stride);
+    }
+  BlockCopy right = b;
+  right.rows = rows;
+  copy_elements<V, S, false>(src, dst, right, 0, cols);
+  copy_elements<V, S, false>(src, dst, b, rows, 0);
+}
+
+template <class V, class S, bool kAdd>
+void copy_shaped(const BlockCopy& b) {
+  const S* src = static_cast<const S*>(b.src);
+  typename V::Scalar* dst = static_cast<typename V::Scalar*>(b.dst);
+  if (b.src_col_stride == 1 && b.dst_col_stride == 1) {
+    copy_rows<V, S, kAdd>(src, dst, b);
+  } else if (!kAdd && b.src_col_stride == 1 && b.dst_row_stride == 1) {
+    copy_transposed<V, S>(src, dst, b);
+  } else {
+    copy_elements<V, S, kAdd>(src, dst, b, 0, 0);
+  }
+}
+
+template <class V, class S>
+void copy_block(const BlockCopy& block) {
+  // A block may be looked at from either side: make contiguous source elements its columns.
+  BlockCopy b = block;
+  const bool flip = (b.src_col_stride != 1 && b.src_row_stride == 1) || (b.cols == 1 && b.rows > 1);
+  if (flip) {
+    b = {block.src, block.src_col_stride, block.src_row_stride, block.dst, block.dst_col_stride, block.dst_row_stride,
+         block.cols, block.rows, block.add};
+  }
+  if (b.add) {
+    copy_shaped<V, S, true>(b);
+  } else {
+    copy_shaped<V, S, false>(b);
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::cpu::FASTCONV_ISA

@@ -17,7 +17,7 @@ std::string tuple_text(const std::vector<int64_t>& v) {
   return s + ")";
 }
 
-std::string axis_name(int rank, int axis) {
+const char* axis_name(int rank, int axis) {
   static const char* const names[] = {"depth", "height", "width"};
   return rank == 1 ? "length" : names[axis];
 }
@@ -97,11 +97,13 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
   ConvProblem p = common_part(a);
   p.in_channels = a.channels;
   p.out_channels = filters;
-  for (int i = kAxes - a.rank; i < kAxes; ++i) {
+  for (int i = 0; i < kAxes; ++i) {
     p.input[i] = a.size[i];
     if (p.input[i] < 1) fail(a.function + ": x is empty along the " + axis_name(a.rank, i));
+  }
+  resolve_padding(a.padding, p.input, p.kernel, p.stride, p.dilation, p.pad_before, p.pad_after);
+  for (int i = kAxes - a.rank; i < kAxes; ++i) {
     const int64_t extent = window_extent(a, p, i);
-    resolve_padding(a.padding, i, p.input[i], p.kernel[i], p.stride[i], p.dilation[i], &p.pad_before[i], &p.pad_after[i]);
     check_padding_mode(a, p, i);
     const int64_t padded = p.input[i] + p.pad_before[i] + p.pad_after[i];
     if (padded < extent) {
@@ -124,6 +126,9 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
   ConvProblem p = common_part(a);
   p.in_channels = checked_product(a.function + ": w", {a.filter_shape[1], a.groups});
   p.out_channels = a.channels;
+  const int64_t unit[kAxes] = {1, 1, 1};
+  const bool same = a.padding.kind == PaddingSpec::Kind::same;
+  if (!same) resolve_padding(a.padding, unit, p.kernel, unit, p.dilation, p.pad_before, p.pad_after);
   for (int i = kAxes - a.rank; i < kAxes; ++i) {
     p.output[i] = a.size[i];
     if (p.output[i] < 1) fail(a.function + ": x is empty along the " + axis_name(a.rank, i));
@@ -133,14 +138,13 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
            " must be smaller than the stride (" + to_string(p.stride[i]) + ") or the dilation (" + to_string(p.dilation[i]) + ")");
     }
     const int64_t spread = checked_product(a.function + ": the result", {p.output[i] - 1, p.stride[i]}) + extent;
-    if (a.padding.kind == PaddingSpec::Kind::same) {
+    if (same) {
       p.input[i] = checked_product(a.function + ": the result", {p.output[i], p.stride[i]}) + extra;
       const int64_t surplus = spread + extra > p.input[i] ? spread + extra - p.input[i] : 0;
       p.pad_before[i] = surplus / 2;
       p.pad_after[i] = surplus - surplus / 2;
       continue;
     }
-    resolve_padding(a.padding, i, p.output[i], p.kernel[i], 1, p.dilation[i], &p.pad_before[i], &p.pad_after[i]);
     p.input[i] = spread + extra - p.pad_before[i] - p.pad_after[i];
     if (p.input[i] < 1) {
       fail(a.function + ": padding leaves a result of " + to_string(p.input[i]) + " elements along the " + axis_name(a.rank, i) +

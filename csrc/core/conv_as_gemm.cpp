@@ -14,13 +14,6 @@ void clip(TapMap* t, int64_t positions, int64_t step, int64_t size) {
   t->high = std::clamp<int64_t>(ceil_div(size - t->offset, step), t->low, positions);
 }
 
-// Where an element outside [0, size) is read; only for modes that read anything there.
-int64_t mirrored(PaddingMode mode, int64_t i, int64_t size) {
-  if (mode == PaddingMode::replicate) return std::clamp<int64_t>(i, 0, size - 1);
-  if (mode == PaddingMode::circular) return i < 0 ? i + size : i - size;
-  return i < 0 ? -i : 2 * (size - 1) - i;
-}
-
 // An axis with, for each of its taps, the index in the kernel.
 struct AxisTaps {
   AxisGather gather;
@@ -37,7 +30,7 @@ AxisTaps forward_axis(const ConvProblem& p, int a) {
     m.offset = t * p.dilation[a] - p.pad_before[a];
     clip(&m, g.positions, g.step, p.input[a]);
     if (p.mode != PaddingMode::zeros) {
-      const auto outside = [&](int64_t j) { m.extra.emplace_back(j, mirrored(p.mode, j * g.step + m.offset, p.input[a])); };
+      const auto outside = [&](int64_t j) { m.extra.emplace_back(j, source_index(p.mode, j * g.step + m.offset, p.input[a])); };
       for (int64_t j = 0; j < m.low; ++j) outside(j);
       for (int64_t j = m.high; j < g.positions; ++j) outside(j);
     }
@@ -69,7 +62,7 @@ AxisTaps input_gradient_axis(const ConvProblem& p, int a, int64_t phase) {
           o += std::max<int64_t>((size - 1 - i) / s, 0);  // skip the interior
           continue;
         }
-        const int64_t copy = mirrored(p.mode, i, size);
+        const int64_t copy = source_index(p.mode, i, size);
         if (copy % s == phase) m.extra.emplace_back((copy - phase) / s, o);
       }
       std::stable_sort(m.extra.begin(), m.extra.end());
@@ -161,6 +154,17 @@ PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxe
 }
 
 }  // namespace
+
+int64_t source_index(PaddingMode mode, int64_t i, int64_t size) {
+  if (i >= 0 && i < size) return i;
+  switch (mode) {
+    case PaddingMode::zeros: return -1;
+    case PaddingMode::replicate: return std::clamp<int64_t>(i, 0, size - 1);
+    case PaddingMode::circular: return i < 0 ? i + size : i - size;
+    case PaddingMode::reflect: return i < 0 ? -i : 2 * (size - 1) - i;
+  }
+  return -1;
+}
 
 PixelGather forward_gather(const ConvProblem& p, const ImageView& x, const ImageView& y) {
   const AxisTaps axes[kAxes] = {forward_axis(p, 0), forward_axis(p, 1), forward_axis(p, 2)};

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/buffer_pool.h"
+#include "cpu/line_store.h"
 #include "cpu/parallel.h"
 
 namespace fastconv::cpu {
@@ -316,21 +317,11 @@ template <class T>
 void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
   const KernelTable& table = *machine.table;
   const auto copy = table.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
-  const int nr = kernels_of<T>(table).nr;
-  const int64_t step = 256 * nr;
+  constexpr int64_t step = 4096;
   parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads, [&](int64_t task, int) {
     const int64_t begin = task * step, length = std::min(step, count - begin);
     for (int64_t s = 1; s < slices; ++s) copy({sums + s * count + begin, 0, 1, sums + begin, 0, 1, 1, length, true});
-    int64_t offsets[256], columns[1] = {0};
-    const int64_t whole = length / nr;
-    for (int64_t i = 0; i < 256; ++i) offsets[i] = i * nr;
-    void* out = element(dw.data, dw.dtype, begin);
-    const auto store = table.store_panel[static_cast<int>(dw.dtype)];
-    if (whole) store({sums + begin, whole, nr, out, offsets, columns, true, nullptr, nullptr, Activation::none});
-    if (length % nr) {
-      store({sums + begin + whole * nr, 1, static_cast<int>(length % nr), out, offsets + whole % 256, columns, true, nullptr, nullptr,
-             Activation::none});
-    }
+    store_line(table, dw.dtype, sums + begin, length, element(dw.data, dw.dtype, begin), 1, T(0), Activation::none);
   });
 }
 

@@ -59,6 +59,28 @@ struct PanelStore {
   Activation activation;
 };
 
+// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr neighbouring
+// channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have room, and zeros where a sum
+// would see them.
+struct DepthwiseLine {
+  const void* const* lines;
+  int64_t taps;
+  const void* weights;  // one each tap, or (lanes) nr
+  int64_t count;
+  int64_t step;  // lanes only
+  void* out;     // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums; added to
+  bool accumulate;
+  const void* values;  // correlate only: what the lines are multiplied by, laid out as filter's `out`
+};
+
+struct DepthwiseKernels {
+  void (*filter_row)(const DepthwiseLine&);       // out[j] (+)= sum over t of weights[t] * lines[t][j]
+  void (*filter_lanes)(const DepthwiseLine&);
+  void (*correlate_row)(const DepthwiseLine&);    // out[t] += sum over j of values[j] * lines[t][j], lane by lane
+  void (*correlate_lanes)(const DepthwiseLine&);
+  int lanes;  // of a vector
+};
+
 struct GemmKernels {
   int mr, nr;
   int row_pitch;
@@ -70,6 +92,7 @@ struct KernelTable {
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
   void (*store_panel[kDtypeCount])(const PanelStore&);
+  DepthwiseKernels depthwise[2];
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
 };
 

@@ -15,12 +15,11 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Tile heights and widths fill the vector registers: rows * vectors accumulators, `vectors` of B and one broadcast.
-#if defined(__AVX512F__) || FASTCONV_VECTOR_REGISTERS == 32
-constexpr int kRows = 14, kVectors = 2;
-#else
-constexpr int kRows = 6, kVectors = 2;
-#endif
+// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers; an even height leaves a spare
+// one to load ahead where the count would come out too tight. Short vectors in many registers go three across, which keeps
+// the tile near square.
+constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
+constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // Longest product of one packing. The odd multiple of a cache line keeps the rows of a tile in different L1 sets.
 constexpr int kPitchF32 = 256 + 16, kPitchF64 = 256 + 8;
 

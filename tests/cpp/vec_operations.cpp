@@ -1,11 +1,13 @@
 // Compiled once per instruction set, like kernel_table.cpp: nothing but the getter may leave this object.
 #include "vec_operations.h"
 
+// clang-format off: a path is no division
 #define FASTCONV_QUOTE(text) #text
 #define FASTCONV_QUOTED(text) FASTCONV_QUOTE(text)
-#define FASTCONV_VEC_HEADER_OF(isa) cpu / kernels / vec_##isa.h
+#define FASTCONV_VEC_HEADER_OF(isa) cpu/kernels/vec_##isa.h
 #define FASTCONV_VEC_HEADER(isa) FASTCONV_VEC_HEADER_OF(isa)
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
+// clang-format on
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

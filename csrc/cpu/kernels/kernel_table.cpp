@@ -2,11 +2,13 @@
 // the getter of the table: the linker must never choose one object's copy of a function for another's callers.
 #include "cpu/kernel_table.h"
 
+// clang-format off: a path is no division
 #define FASTCONV_QUOTE(text) #text
 #define FASTCONV_QUOTED(text) FASTCONV_QUOTE(text)
 #define FASTCONV_VEC_HEADER_OF(isa) cpu/kernels/vec_##isa.h
 #define FASTCONV_VEC_HEADER(isa) FASTCONV_VEC_HEADER_OF(isa)
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
+// clang-format on
 
 #include "cpu/kernels/gemm_tile.h"
 #include "cpu/kernels/pack.h"

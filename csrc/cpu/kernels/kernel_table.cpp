@@ -2,11 +2,13 @@
 // the getter of the table: the linker must never choose one object's copy of a function for another's callers.
 #include "cpu/kernel_table.h"
 
+// clang-format off: a path is no division
 #define FASTCONV_QUOTE(text) #text
 #define FASTCONV_QUOTED(text) FASTCONV_QUOTE(text)
 #define FASTCONV_VEC_HEADER_OF(isa) cpu/kernels/vec_##isa.h
 #define FASTCONV_VEC_HEADER(isa) FASTCONV_VEC_HEADER_OF(isa)
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
+// clang-format on
 
 #include "cpu/kernels/depthwise_row.h"
 #include "cpu/kernels/gemm_tile.h"
@@ -16,12 +18,11 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Tile heights and widths fill the vector registers: rows * vectors accumulators, `vectors` of B and one broadcast.
-#if defined(__AVX512F__) || FASTCONV_VECTOR_REGISTERS == 32
-constexpr int kRows = 14, kVectors = 2;
-#else
-constexpr int kRows = 6, kVectors = 2;
-#endif
+// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers; an even height leaves a spare
+// one to load ahead where the count would come out too tight. Short vectors in many registers go three across, which keeps
+// the tile near square.
+constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
+constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // Longest product of one packing. The odd multiple of a cache line keeps the rows of a tile in different L1 sets.
 constexpr int kPitchF32 = 256 + 16, kPitchF64 = 256 + 8;
 

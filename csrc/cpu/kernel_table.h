@@ -65,12 +65,34 @@ struct GemmKernels {
   void (*multiply_panel)(const PanelProduct&);
 };
 
+// A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds,
+// for each channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for
+// planes, of the compute type for columns. `second` and `product` are null where the term has none; `centre`
+// is of the compute type, null is zero.
+struct ChannelReduction {
+  const void* first;
+  const void* second;
+  int64_t rows, row_stride, cols;
+  const void* centre;
+  void* sum;
+  void* product;
+};
+
+// Arrays of two are indexed by layout: [0] planes, [1] columns.
+struct ChannelKernels {
+  void (*sum[2][kDtypeCount])(const ChannelReduction&);
+  void (*moments[2][kDtypeCount])(const ChannelReduction&);
+  void (*gradient[2][kDtypeCount])(const ChannelReduction&);
+  void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);
+};
+
 struct KernelTable {
   const char* isa;
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
   void (*store_panel[kDtypeCount])(const PanelStore&);
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
+  ChannelKernels channel;
 };
 
 }  // namespace fastconv::cpu

@@ -8,6 +8,7 @@
 #define FASTCONV_VEC_HEADER(isa) FASTCONV_VEC_HEADER_OF(isa)
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
 
+#include "cpu/kernels/channel_reduction.h"
 #include "cpu/kernels/gemm_tile.h"
 #include "cpu/kernels/pack.h"
 #include "cpu/kernels/store_panel.h"
@@ -34,6 +35,7 @@ constexpr KernelTable make_table() {
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {fma_loop<VecF32>, fma_loop<VecF64>},
+      channel_kernels(),
   };
 }
 

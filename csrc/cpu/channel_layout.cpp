@@ -1,7 +1,6 @@
 #include "cpu/channel_layout.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "core/tensor_view.h"
 
@@ -31,50 +30,91 @@ bool planes_as_columns(const ChannelLayout& l) {
   return !l.columns && l.space < kShortPlane && l.images >= kManyImages && l.channel_stride == l.space;
 }
 
-// Sums of columns, column (o, i) of outer * inner ones belonging to channel i (layout of columns) or o (of
-// planes).
+// How the channels of a piece lie in a row of columns: column o * inner + i belongs to channel i where the layout is one
+// of columns (folded `outer` times), to channel o where planes are taken as columns.
+struct ColumnOrder {
+  bool channel_inside;
+  int64_t outer, inner;
+
+  ColumnOrder(const ChannelLayout& l, const ChannelPiece& p)
+      : channel_inside(l.columns),
+        outer(l.columns ? rows_at_once(l) : p.channels),
+        inner(l.columns ? p.channels : l.space) {}
+  int64_t columns() const { return outer * inner; }
+  template <class Body>
+  void for_each(const Body& body) const {  // body(column, channel)
+    for (int64_t o = 0; o < outer; ++o)
+      for (int64_t i = 0; i < inner; ++i) body(o * inner + i, channel_inside ? i : o);
+  }
+};
+
+bool by_columns(const ChannelLayout& layout) { return layout.columns || planes_as_columns(layout); }
+
+// The blocks of a piece: body(offset, rows, row stride, columns).
+template <class Body>
+void for_each_block(const ChannelLayout& l, const ChannelPiece& p, const Body& body) {
+  const int64_t start = p.image * l.image_stride + p.channel * l.channel_stride + p.offset;
+  if (!by_columns(l)) {
+    for (int64_t n = 0; n < p.images; ++n) body(start + n * l.image_stride, p.channels, l.channel_stride, p.length);
+    return;
+  }
+  const ColumnOrder order(l, p);
+  const int64_t fold = rows_at_once(l), whole = p.images / fold, rest = p.images % fold;
+  body(start, whole, fold * l.image_stride, order.columns());
+  if (rest) body(start + whole * fold * l.image_stride, 1, 0, rest * order.inner);
+}
+
+// One value for each row or column of the blocks, from one for each channel of the piece.
 template <class T>
-void reduce_columns(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout,
-                    const ChannelPiece& piece, const void* first, const void* second, const double* centre,
-                    double* sum, double* product) {
-  const int64_t fold = rows_at_once(layout);
-  const int64_t outer = layout.columns ? fold : piece.channels,
-                inner = layout.columns ? piece.channels : layout.space;
-  const auto channel = [&](int64_t o, int64_t i) { return layout.columns ? i : o; };
-  T c[kMostColumns], s[kMostColumns], t[kMostColumns];
-  std::fill(s, s + outer * inner, T(0));
-  std::fill(t, t + outer * inner, T(0));
-  for (int64_t o = 0; centre && o < outer; ++o)
-    for (int64_t i = 0; i < inner; ++i) c[o * inner + i] = static_cast<T>(centre[channel(o, i)]);
-  const int64_t start = piece.image * layout.image_stride + piece.channel * layout.channel_stride;
-  const auto add = [&](int64_t image, int64_t rows, int64_t cols) {
-    const int64_t at = start + image * layout.image_stride;
-    kernels[1][static_cast<int>(dtype)]({element(first, dtype, at),
-                                         second ? element(second, dtype, at) : nullptr, rows,
-                                         fold * layout.image_stride, cols, centre ? c : nullptr, s, t});
-  };
-  const int64_t whole = piece.images / fold, rest = piece.images % fold;
-  add(0, whole, outer * inner);
-  if (rest) add(whole * fold, 1, rest * inner);
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t i = 0; i < inner; ++i) {
-      sum[channel(o, i)] += static_cast<double>(s[o * inner + i]);
-      if (product) product[channel(o, i)] += static_cast<double>(t[o * inner + i]);
-    }
+void spread(const ChannelLayout& layout, const ChannelPiece& piece, const double* of_channel, T* values) {
+  if (by_columns(layout)) {
+    ColumnOrder(layout, piece).for_each([&](int64_t j, int64_t c) { values[j] = static_cast<T>(of_channel[c]); });
+  } else {
+    for (int64_t c = 0; c < piece.channels; ++c) values[c] = static_cast<T>(of_channel[c]);
+  }
+}
+
+const void* at_offset(const void* data, Dtype dtype, int64_t offset) {
+  return data ? element(data, dtype, offset) : nullptr;
 }
 
 template <class T>
-void reduce_planes(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout,
-                   const ChannelPiece& piece, const void* first, const void* second, const double* centre,
-                   double* sum, double* product) {
-  T c[ChannelPieces::kMostChannels];
-  if (centre) std::transform(centre, centre + piece.channels, c, [](double x) { return static_cast<T>(x); });
-  for (int64_t n = piece.image; n < piece.image + piece.images; ++n) {
-    const int64_t at = n * layout.image_stride + piece.channel * layout.channel_stride + piece.offset;
-    kernels[0][static_cast<int>(dtype)](
-        {element(first, dtype, at), second ? element(second, dtype, at) : nullptr, piece.channels,
-         layout.channel_stride, piece.length, centre ? c : nullptr, sum, product});
+void reduce(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
+            const void* first, const void* second, const double* centre, double* sum, double* product) {
+  T centres[kMostColumns], sums[kMostColumns], products[kMostColumns];
+  if (centre) spread(layout, piece, centre, centres);
+  const bool columns = by_columns(layout);
+  const ColumnOrder order(layout, piece);
+  if (columns) {
+    std::fill(sums, sums + order.columns(), T(0));
+    std::fill(products, products + order.columns(), T(0));
   }
+  for_each_block(layout, piece, [&](int64_t at, int64_t rows, int64_t row_stride, int64_t cols) {
+    kernels[columns][static_cast<int>(dtype)](
+        {at_offset(first, dtype, at), at_offset(second, dtype, at), rows, row_stride, cols, centre ? centres : nullptr,
+         columns ? static_cast<void*>(sums) : sum, columns ? static_cast<void*>(products) : product});
+  });
+  if (columns) {
+    order.for_each([&](int64_t j, int64_t c) {
+      sum[c] += static_cast<double>(sums[j]);
+      if (product) product[c] += static_cast<double>(products[j]);
+    });
+  }
+}
+
+template <class T>
+void map(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece, const void* dy,
+         const void* x, void* out, const ChannelCoefficients& coefficients) {
+  T centre[kMostColumns], scale[kMostColumns], shift[kMostColumns], slope[kMostColumns];
+  spread(layout, piece, coefficients.centre + piece.channel, centre);
+  spread(layout, piece, coefficients.scale + piece.channel, scale);
+  spread(layout, piece, coefficients.shift + piece.channel, shift);
+  if (coefficients.slope) spread(layout, piece, coefficients.slope + piece.channel, slope);
+  for_each_block(layout, piece, [&](int64_t at, int64_t rows, int64_t row_stride, int64_t cols) {
+    kernels[by_columns(layout)][static_cast<int>(dtype)](
+        {at_offset(dy, dtype, at), at_offset(x, dtype, at), element(out, dtype, at), rows, row_stride, cols, centre, scale,
+         shift, slope});
+  });
 }
 
 }  // namespace
@@ -100,7 +140,7 @@ ChannelPieces::ChannelPieces(const ChannelLayout& layout) : layout_(layout) {
   groups_ = ceil_div(layout.channels, group_);
   image_parts_ = ceil_div(layout.images, images_);
   plane_parts_ = ceil_div(layout.space, length_);
-  chunks_ = image_parts_ * plane_parts_;
+  chunks_ = groups_ == 0 ? 0 : image_parts_ * plane_parts_;
 }
 
 ChannelPiece ChannelPieces::operator[](int64_t task) const {
@@ -120,14 +160,16 @@ int64_t ChannelPieces::elements_of_chunk(int64_t chunk) const {
   return piece.images * piece.length;
 }
 
-void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout,
-                  const ChannelPiece& piece, const void* first, const void* second, const double* centre,
-                  double* sum, double* product) {
-  const bool wide = dtype == Dtype::float64;
-  const auto reduce = layout.columns || planes_as_columns(layout)
-                          ? (wide ? reduce_columns<double> : reduce_columns<float>)
-                          : (wide ? reduce_planes<double> : reduce_planes<float>);
-  reduce(kernels, dtype, layout, piece, first, second, centre, sum, product);
+void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
+                  const void* first, const void* second, const double* centre, double* sum, double* product) {
+  const auto of_type = dtype == Dtype::float64 ? reduce<double> : reduce<float>;
+  of_type(kernels, dtype, layout, piece, first, second, centre, sum, product);
+}
+
+void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece, const void* dy,
+               const void* x, void* out, const ChannelCoefficients& coefficients) {
+  const auto of_type = dtype == Dtype::float64 ? map<double> : map<float>;
+  of_type(kernels, dtype, layout, piece, dy, x, out, coefficients);
 }
 
 }  // namespace fastconv::cpu

@@ -64,7 +64,7 @@ void sum_channels(const KernelTable& table, const ChannelLayout& layout, const v
   if (compute_dtype(result) == Dtype::float32) {
     float* rounded = reinterpret_cast<float*>(total + channels);
     for (int64_t c = 0; c < channels; ++c) rounded[c] = static_cast<float>(total[c]);
-    table.channel.narrow[static_cast<int>(result)](rounded, db, channels);
+    table.elementwise.narrow[static_cast<int>(result)](rounded, db, channels);
   } else {
     std::copy(total, total + channels, static_cast<double*>(db));
   }

@@ -87,6 +87,126 @@ struct GemmKernels {
   void (*multiply_panel)(const PanelProduct&);
 };
 
+// A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds, for each
+// channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for planes, of the compute type
+// for columns. `second` and `product` are null where the term has none; `centre` is of the compute type, null is zero.
+struct ChannelReduction {
+  const void* first;
+  const void* second;
+  int64_t rows, row_stride, cols;
+  const void* centre;
+  void* sum;
+  void* product;
+};
+
+// The same block, mapped with coefficients of each channel in the compute type (see kernels/channel_map.h); `dy` and
+// `slope` are for the gradient.
+struct ChannelMap {
+  const void* dy;
+  const void* x;
+  void* out;
+  int64_t rows, row_stride, cols;
+  const void* centre;
+  const void* scale;
+  const void* shift;
+  const void* slope;
+};
+
+// Arrays of two are indexed by layout: [0] planes, [1] columns.
+struct ChannelKernels {
+  void (*sum[2][kDtypeCount])(const ChannelReduction&);
+  void (*moments[2][kDtypeCount])(const ChannelReduction&);
+  void (*gradient[2][kDtypeCount])(const ChannelReduction&);
+  void (*normalise[2][kDtypeCount])(const ChannelMap&);
+  void (*normalise_grad[2][kDtypeCount])(const ChannelMap&);
+};
+
+// Local response normalisation of a block of `rows` x `cols`, rows row_stride apart in memory; the terms that a window
+// sums lie in `terms`, of the compute type, `step` apart from channel to channel (see kernels/response_norm.h).
+struct ResponseNormBlock {
+  const void* x;
+  const void* dy;
+  const void* y;
+  void* scale;
+  void* out;
+  int64_t rows, row_stride, cols;
+  void* terms;
+  int64_t step, before, window;  // channels of the window: all, and those before the element's own
+  double alpha, beta, k;         // alpha is that of each term: divided by the nominal size
+};
+
+struct ResponseNormKernels {
+  void (*normalise[kDtypeCount])(const ResponseNormBlock&);
+  void (*gradient[kDtypeCount])(const ResponseNormBlock&);
+};
+
+// Maps of `count` contiguous elements.
+struct ElementwiseKernels {
+  void (*activation[kDtypeCount])(Activation kind, const void* x, void* y, int64_t count);
+  void (*activation_grad[kDtypeCount])(Activation kind, const void* dy, const void* x_or_y, void* dx, int64_t count);
+  void (*scale_mask[kDtypeCount])(const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count);
+  void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);
+};
+
+// What the loss of a row is made of; shifted means: less the row's largest logit.
+struct CrossEntropyTerms {
+  double sum_exp, sum, target;  // over the shifted logits: sum of exponentials, sum (with smoothing only), the label's
+};
+
+struct CrossEntropyRows {  // gradient = (softmax(logits) - target) * scale
+  const void* logits;
+  void* gradient;
+  const int64_t* labels;  // 0 <= label < cols
+  CrossEntropyTerms* terms;
+  int64_t rows, cols;
+  double smoothing, scale;
+};
+
+struct SoftmaxKernels {  // of contiguous rows
+  void (*softmax[kDtypeCount])(const void* x, void* y, int64_t rows, int64_t cols);
+  void (*softmax_grad[kDtypeCount])(const void* dy, const void* y, void* dx, int64_t rows, int64_t cols);
+  void (*cross_entropy[kDtypeCount])(const CrossEntropyRows&);
+};
+
+// Return the sum of the elements' losses; the gradient by each prediction is multiplied by `scale`.
+struct LossKernels {
+  double (*binary_cross_entropy[kDtypeCount])(const void* logits, const void* targets, void* gradient, double scale,
+                                              int64_t count);
+  double (*squared_error[kDtypeCount])(const void* prediction, const void* target, void* gradient, double scale,
+                                       int64_t count);
+};
+
+// Optimiser steps on `count` contiguous elements, in place; the settings are PyTorch's.
+struct SgdStep {
+  void* param;
+  const void* grad;
+  void* velocity;  // null without momentum
+  double lr, momentum, weight_decay;
+  bool nesterov;
+};
+struct RmspropStep {
+  void* param;
+  const void* grad;
+  void* square_avg;
+  void* velocity;  // null without momentum
+  double lr, alpha, eps, weight_decay, momentum;
+};
+struct AdamStep {
+  void* param;
+  const void* grad;
+  void* m;
+  void* v;
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
+  double correction1, root2;  // 1 - beta1^step, sqrt(1 - beta2^step)
+};
+
+struct OptimiserKernels {  // [0] float, [1] double; from `start` on
+  void (*sgd[2])(const SgdStep&, int64_t start, int64_t count);
+  void (*rmsprop[2])(const RmspropStep&, int64_t start, int64_t count);
+  void (*adam[2])(const AdamStep&, int64_t start, int64_t count);
+};
+
 struct KernelTable {
   const char* isa;
   GemmKernels gemm[2];  // [0] float, [1] double
@@ -94,6 +214,12 @@ struct KernelTable {
   void (*store_panel[kDtypeCount])(const PanelStore&);
   DepthwiseKernels depthwise[2];
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
+  ChannelKernels channel;
+  ResponseNormKernels response_norm;
+  ElementwiseKernels elementwise;
+  SoftmaxKernels softmax;
+  LossKernels loss;
+  OptimiserKernels optimiser;
 };
 
 }  // namespace fastconv::cpu

@@ -99,19 +99,17 @@ Array read_result_like(const ConvCall& c, const py::object& object, const char* 
   return a;
 }
 
-bool slope_needs_input(cpu::Activation a) { return a == cpu::Activation::gelu || a == cpu::Activation::silu; }
-
 // dy times the activation's slope, as a tensor like the result. For gelu and silu what came before them is computed again.
 Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w, const Array* b,
                           const Array& dy, const Array* y) {
   Buffer dz(dy.elements() * size_of(dy.dtype()));
   if (y) {
-    cpu::activation_gradient(c.activation, dy.dtype(), dy.data(), y->data(), dz.data(), dy.elements());
+    cpu::activation_grad(c.activation, dy.dtype(), dy.data(), y->data(), dz.data(), dy.elements());
     return dz;
   }
   const Buffer before(dy.elements() * size_of(dy.dtype()));
   apply(c, plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), dy.dtype()));
-  cpu::activation_gradient(c.activation, dy.dtype(), dy.data(), before.data(), dz.data(), dy.elements());
+  cpu::activation_grad(c.activation, dy.dtype(), dy.data(), before.data(), dz.data(), dy.elements());
   return dz;
 }
 
@@ -128,7 +126,7 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   const std::optional<Array> b = read_bias(c, b_object, x);
   const bool active = c.activation != cpu::Activation::none;
   std::optional<Array> y;
-  if (active && !slope_needs_input(c.activation)) {
+  if (active && !cpu::slope_needs_input(c.activation)) {
     if (y_object.is_none()) {
       throw py::value_error(c.function + ": activation='" + cpu::name_of(c.activation) + "' needs y, the forward's result");
     }

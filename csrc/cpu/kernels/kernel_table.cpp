@@ -11,8 +11,15 @@
 // clang-format on
 
 #include "cpu/kernels/depthwise_row.h"
+#include "cpu/kernels/channel_map.h"
+#include "cpu/kernels/channel_reduction.h"
+#include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gemm_tile.h"
+#include "cpu/kernels/losses.h"
+#include "cpu/kernels/optimiser_steps.h"
 #include "cpu/kernels/pack.h"
+#include "cpu/kernels/response_norm.h"
+#include "cpu/kernels/softmax.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -37,6 +44,12 @@ constexpr KernelTable make_table() {
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
       {fma_loop<VecF32>, fma_loop<VecF64>},
+      channel_kernels(),
+      response_norm_kernels(),
+      elementwise_kernels(),
+      softmax_kernels(),
+      loss_kernels(),
+      optimiser_kernels(),
   };
 }
 

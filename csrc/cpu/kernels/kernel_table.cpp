@@ -10,6 +10,7 @@
 
 #include "cpu/kernels/gemm_tile.h"
 #include "cpu/kernels/pack.h"
+#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -33,6 +34,7 @@ constexpr KernelTable make_table() {
       {store_panel<VecF32, float, kVectors * VecF32::kLanes>, store_panel<VecF64, double, kVectors * VecF64::kLanes>,
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
+      pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},
   };
 }

@@ -20,6 +20,7 @@
 #include "cpu/kernels/pack.h"
 #include "cpu/kernels/response_norm.h"
 #include "cpu/kernels/softmax.h"
+#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -43,6 +44,7 @@ constexpr KernelTable make_table() {
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
+      pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},
       channel_kernels(),
       response_norm_kernels(),

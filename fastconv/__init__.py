@@ -1,8 +1,8 @@
 """Hand-optimised convolution, pooling and their gradients for NumPy arrays.
 
 The functions (`conv2d`, `max_pool2d`, ...) and the run-time controls (`threads`, `precision`, `explain`, ...)
-are here, the gradients of the functions in `fastconv.grad`. Around them: `fastconv.signal` (convolution as signal
-processing means it), `fastconv.nn` and `fastconv.optim` (layers and optimisers), `fastconv.models`,
+are here, the gradients of the functions in `fastconv.grad`. Around them: `fastconv.signal` (convolution as
+signal processing means it), `fastconv.nn` and `fastconv.optim` (layers and optimisers), `fastconv.models`,
 `fastconv.data`, and `fastconv.reference`, every operation again in readable NumPy.
 
 >>> import numpy as np

@@ -3,7 +3,7 @@
 A function says the same for rank 1, 2 and 3, save for the names of the axes, and most arguments mean the same
 in every function. So a function's own docstring holds its summary and its example, a *page* (one for each
 operation, beside the functions it serves) holds the sections between them, and `documented` joins the two. In
-a page `{spatial}`, `{kernel}` and `{output}` stand for the axes of the rank, and the name of a shared
+a page `{n}`, `{spatial}` and their like stand for the rank and its axes, and the name of a shared
 argument, such as `{stride}`, for its paragraph below.
 """
 
@@ -13,21 +13,22 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_AXES = ("ints", "axes", "spatial", "kernel", "output")
 _RANKS = {
-    None: {"n": "n", "spatial": "*spatial", "kernel": "*kernel", "output": "*output"},
-    1: {"n": "1", "spatial": "L", "kernel": "kL", "output": "Lo"},
-    2: {"n": "2", "spatial": "H, W", "kernel": "kH, kW", "output": "Ho, Wo"},
-    3: {"n": "3", "spatial": "D, H, W", "kernel": "kD, kH, kW", "output": "Do, Ho, Wo"},
+    None: ("ints", "any number of spatial axes", "*spatial", "*kernel", "*output"),
+    1: ("one int", "one spatial axis", "L", "kL", "Lo"),
+    2: ("two ints", "two spatial axes", "H, W", "kH, kW", "Ho, Wo"),
+    3: ("three ints", "three spatial axes", "D, H, W", "kD, kH, kW", "Do, Ho, Wo"),
 }
 
-_PADDING_FORMS = """one int for every side, one int per spatial axis, or
-    one `(before, after)` pair per spatial axis"""
-_PADDING_FORMS_1D = """one int for both sides, `(a,)`, or `((before, after),)`;
-    a bare `(a, b)` could mean two things and is refused"""
-_PADDING_WORDS = """`"valid"` adds none, `"same"` makes the output
-    `ceil(input / stride)` long (the odd element goes after), `"full"` reaches every overlap of
+_PADDING_FORMS = """one int for every side, one int per
+    spatial axis, or one `(before, after)` pair per spatial axis."""
+_PADDING_FORMS_1D = """one int for both sides, `(a,)`, or
+    `((before, after),)`; a bare `(a, b)` could mean two things and is refused."""
+_PADDING_WORDS = """"valid" adds none, "same" makes the
+    output `ceil(input / stride)` long (the odd element goes after), "full" reaches every overlap of
     window and input"""
-_CAUSAL = """, `"causal"` puts all of the padding before"""
+_CAUSAL = """, "causal" puts all of the padding before"""
 
 _ARGUMENTS = {
     "x": """x : array of shape (N, C, {spatial})
@@ -38,27 +39,26 @@ _ARGUMENTS = {
     float16 or bfloat16, with any number of spatial axes.""",
     "b": """b : array of shape (K,), optional
     Added to every element of output channel `k`.""",
-    "kernel_size": """kernel_size : int or sequence of {n} int
+    "kernel_size": """kernel_size : int or sequence of {ints}
     Size of the window along each spatial axis, in elements.""",
-    "stride": """stride : int or sequence of {n} int, default 1
+    "stride": """stride : int or sequence of {ints}, default 1
     Step of the filter along each spatial axis, in elements.""",
-    "pool_stride": """stride : int or sequence of {n} int, optional
+    "pool_stride": """stride : int or sequence of {ints}, optional
     Step of the window along each spatial axis, in elements. `None` takes `kernel_size`: windows
     then lie side by side.""",
     "padding": """padding : int, sequence of int, sequence of pairs, or str, default 0
-    Elements added around the input: {padding_forms}.
-    {padding_words}.""",
+    Elements added around the input, or a word: {padding_words}.
+    As numbers: {padding_forms}""",
     "pool_padding": """padding : int, sequence of int, sequence of pairs, or str, default 0
-    Elements added around the input, on each side fewer than the (dilated) window is long:
-    {padding_forms}.
-    {padding_words}.""",
+    Elements added around the input, or a word: {padding_words}.
+    As numbers, each smaller than the (dilated) window: {padding_forms}""",
     "transpose_padding": """padding : int, sequence of int, sequence of pairs, or str, default 0
-    Elements cut off around the result: {padding_forms}.
-    `"valid"` cuts none, `"same"` makes the output `input * stride` long.""",
-    "output_padding": """output_padding : int or sequence of {n} int, default 0
+    Elements cut off around the result, or a word: "valid" cuts none, "same" makes the output
+    `input * stride` long. As numbers: {padding_forms}""",
+    "output_padding": """output_padding : int or sequence of {ints}, default 0
     Elements added to the output at the end of each spatial axis, since a strided convolution maps
     several input sizes to one output size.""",
-    "dilation": """dilation : int or sequence of {n} int, default 1
+    "dilation": """dilation : int or sequence of {ints}, default 1
     Distance between neighbouring elements of the window along each spatial axis.""",
     "groups": """groups : int, default 1
     Number of blocks the input and output channels are cut into; an output channel sees the input
@@ -75,7 +75,7 @@ _ARGUMENTS = {
     Divide every window's sum by this instead of by the number of its elements.""",
     "p": """p : float
     Exponent of the norm: 1 sums magnitudes, 2 is the Euclidean norm.""",
-    "output_size": """output_size : int, None, or sequence of {n} of these
+    "output_size": """output_size : int, None, or sequence of these
     Size of the result along each spatial axis; `None` keeps the input's.""",
     "pool_size": """pool_size : int
     Number of neighbouring channels in a window.""",
@@ -133,7 +133,8 @@ MemoryError
 
 
 def _words(rank: int | None) -> dict[str, str]:
-    words = _RANKS[rank] | {
+    words = dict(zip(_AXES, _RANKS[rank], strict=True)) | {
+        "n": str(rank),
         "padding_forms": _PADDING_FORMS_1D if rank == 1 else _PADDING_FORMS,
         "padding_words": _PADDING_WORDS + _CAUSAL if rank == 1 else _PADDING_WORDS,
     }

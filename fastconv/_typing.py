@@ -23,8 +23,12 @@ Gradient: TypeAlias = NDArray[Any] | Any  # None where `needs` leaves it out
 Shape: TypeAlias = Sequence[int]
 Sizes: TypeAlias = int | Sequence[int]
 OutputSize: TypeAlias = int | Sequence[int | None] | None
-Padding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | str
-PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
-DataFormat: TypeAlias = Literal["channels_first", "channels_last"]
-Activation: TypeAlias = Literal["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
-Precision: TypeAlias = Literal["highest", "high", "medium"]
+
+# `| str` lets a variable in: editors offer the words, and the core checks them.
+Padding: TypeAlias = (
+    int | Sequence[int] | Sequence[Sequence[int]] | Literal["valid", "same", "full", "causal"] | str
+)
+PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"] | str
+DataFormat: TypeAlias = Literal["channels_first", "channels_last"] | str
+Activation: TypeAlias = Literal["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"] | str
+Precision: TypeAlias = Literal["highest", "high", "medium"] | str

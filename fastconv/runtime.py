@@ -219,14 +219,17 @@ class Explanation:
         rows, columns = self.tile
         lines = [
             f"{self.operation} -> {self.dtype} {self.output_shape}",
-            f"  algorithm  {self.algorithm}, {self.isa}, {self.threads} thread(s)",
+            f"  algorithm  {self.algorithm}",
+            f"  isa        {self.isa}",
+            f"  threads    {self.threads}",
             f"  precision  {self.precision}",
             f"  tile       {rows} x {columns}",
             f"  blocking   {', '.join(f'{name} {size}' for name, size in self.blocking.items())}",
             f"  work       {self.flops / 1e9:.6g} GFLOP on {self.bytes / 2**20:.6g} MiB of arrays",
             f"  workspace  {self.workspace_bytes / 2**20:.6g} MiB",
         ]
-        lines += [f"  not faster {reason}" for reason in self.reasons]
+        if self.reasons:
+            lines += ["  why not a faster route:", *(f"    {reason}" for reason in self.reasons)]
         return "\n".join(lines)
 
 

@@ -9,8 +9,6 @@ from fastconv._docstrings import documented
 from fastconv._typing import Array, DataFormat, MaxPoolResult, OutputSize
 
 _ADAPTIVE_MAX_POOL = """
-The maximum of windows laid out so that the result has a given size.
-
 Along each spatial axis, window `o` reaches from `floor(o * input / output)` to, and not including,
 `ceil((o + 1) * input / output)`: together the windows cover the input, whatever its size.
 NaN counts as larger than any number.
@@ -42,8 +40,6 @@ visual recognition", ECCV 2014.
 """
 
 _ADAPTIVE_AVG_POOL = """
-The mean of windows laid out so that the result has a given size.
-
 Along each spatial axis, window `o` reaches from `floor(o * input / output)` to, and not including,
 `ceil((o + 1) * input / output)`: together the windows cover the input, whatever its size.
 
@@ -69,7 +65,7 @@ visual recognition", ECCV 2014.
 """
 
 _GLOBAL_MAX_POOL = """
-The maximum over all spatial axes. NaN counts as larger than any number.
+NaN counts as larger than any number.
 
 Parameters
 ----------
@@ -93,8 +89,6 @@ M. Lin, Q. Chen and S. Yan, "Network in network", ICLR 2014, section 3.2.
 """
 
 _GLOBAL_AVG_POOL = """
-The mean over all spatial axes.
-
 Parameters
 ----------
 {batch}

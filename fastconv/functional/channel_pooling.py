@@ -9,8 +9,8 @@ from fastconv._docstrings import documented
 from fastconv._typing import Array, DataFormat
 
 _CHANNEL_MAX_POOL = """
-The maximum over windows of neighbouring channels, at every spatial position (a maxout unit's). NaN counts
-as larger than any number.
+The windows lie along the channel axis, at every spatial position: a maxout unit. NaN counts as larger
+than any number.
 
 Parameters
 ----------
@@ -35,7 +35,7 @@ ICML 2013.
 """
 
 _CHANNEL_AVG_POOL = """
-The mean over windows of neighbouring channels, at every spatial position.
+The windows lie along the channel axis, at every spatial position.
 
 Parameters
 ----------

@@ -13,7 +13,7 @@ from fastconv._typing import Activation, Array, DataFormat, Padding, PaddingMode
 
 _CONV = """
 With `k` an output channel, `c` the input channels of its block, `o` a position in the output and
-`t` one in the filter (both along {n} spatial axes),
+`t` one in the filter (both along {axes}),
 
     y[k, o] = activation(b[k] + sum over c, t of w[k, c, t] x[c, o * stride + t * dilation - before])
 
@@ -56,7 +56,7 @@ arXiv:1603.07285, 2016.
 _CONV_TRANSPOSE = """
 The linear map that the gradient of a convolution applies: every input element adds one copy of the
 filter, multiplied by that element, to the output. With `k` an output channel, `c` the input channels
-of its block, and `o`, `i`, `t` positions in output, input and filter (along {n} spatial axes),
+of its block, and `o`, `i`, `t` positions in output, input and filter (along {axes}),
 
     y[k, o] = activation(b[k] + sum over c, i, t of w[c, k, t] x[c, i])
 

@@ -22,7 +22,7 @@ indices : int64 array of the shape of `x`
 {kernel_size}
 {pool_stride}
 {pool_padding}
-output_size : sequence of {n} int, optional
+output_size : sequence of {ints}, optional
     Spatial sizes of the result. `None` takes the smallest ones that give `x` its shape.
 {data_format}
 

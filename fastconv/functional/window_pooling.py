@@ -9,7 +9,7 @@ from fastconv._docstrings import documented
 from fastconv._typing import Array, DataFormat, MaxPoolResult, Padding, Sizes
 
 _MAX_POOL = """
-The maximum of every window. NaN counts as larger than any number, and padding never wins.
+NaN counts as larger than any number, and padding never wins.
 
 Parameters
 ----------
@@ -44,9 +44,9 @@ arXiv:1603.07285, 2016, chapter 3.
 """
 
 _AVG_POOL = """
-The mean of every window. The divisor is the number of elements in the window; those in the padding
-count, with the value zero, unless `count_include_pad=False`. What `ceil_mode` lets a window reach
-beyond the padding never counts.
+The sum of a window is divided by the number of its elements. Those in the padding count too, with the
+value zero, unless `count_include_pad=False`; what `ceil_mode` lets a window reach beyond the padding
+never counts.
 
 Parameters
 ----------
@@ -78,7 +78,7 @@ recognition", Proceedings of the IEEE 86(11), 1998, section II.
 """
 
 _LP_POOL = """
-The p-norm of every window, `(sum of |x|**p) ** (1 / p)`: between the sum (`p=1`) and, as `p` grows, the
+That is `(sum of |x|**p) ** (1 / p)`: between the sum (`p=1`) and, as `p` grows, the
 maximum of the magnitudes. Padding adds nothing to the sum.
 
 Parameters
@@ -211,9 +211,9 @@ def avg_pool1d(
     >>> fc.avg_pool1d(x, 2)
     array([[[3., 7.]]], dtype=float32)
     >>> fc.avg_pool1d(x, 2, stride=3, padding=1)
-    array([[[1., 5.]]], dtype=float32)
+    array([[[1., 7.]]], dtype=float32)
     >>> fc.avg_pool1d(x, 2, stride=3, padding=1, count_include_pad=False)
-    array([[[2., 5.]]], dtype=float32)
+    array([[[2., 7.]]], dtype=float32)
     """
     return _core.avg_pool(
         1, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override,

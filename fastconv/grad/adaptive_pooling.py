@@ -153,9 +153,9 @@ def adaptive_avg_pool1d(
 ) -> NDArray[Any]:
     """Gradient of `adaptive_avg_pool1d`.
 
-    >>> dy = np.array([[[2, 4, 6]]], np.float32)
+    >>> dy = np.array([[[2, 3, 6]]], np.float32)
     >>> fc.grad.adaptive_avg_pool1d(dy, (1, 1, 5))
-    array([[[1., 3., 2., 5., 3.]]], dtype=float32)
+    array([[[1., 2., 1., 4., 3.]]], dtype=float32)
     """
     return _core.adaptive_avg_pool_grad(1, dy, input_shape, data_format)
 

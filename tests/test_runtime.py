@@ -198,8 +198,13 @@ def test_info_command(capsys):
     assert fc.__version__ in capsys.readouterr().out
 
 
-def test_info_command_in_json():
-    assert json.loads(_run("-m", "fastconv", "info", "--json")[0]) == fc.config()
+def test_info_command_in_json(capsys):
+    assert main(["info", "--json"]) is None
+    assert json.loads(capsys.readouterr().out) == fc.config()
+
+
+def test_package_runs_as_a_program():
+    assert _run("-m", "fastconv", "--version")[0] == f"fastconv {fc.__version__}\n"
 
 
 def test_command_line_lists_its_commands(capsys):

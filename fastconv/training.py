@@ -154,6 +154,13 @@ def evaluate(
     -------
     loss, accuracy : float
         Means over all images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> evaluate(nn.Flatten(), np.array([[0.0, 9.0], [9.0, 0.0]]), np.array([1, 1]))[1]
+    0.5
     """
     model.eval()
     loss_sum, right = 0.0, 0

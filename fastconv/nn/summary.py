@@ -77,48 +77,60 @@ def _trace(model: Layer, sample_shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     rows: list[SummaryRow] = []
     counted: set[int] = set()
 
-    def watched(layer: Layer, name: str) -> Callable[..., Any]:
-        forward = layer.forward
-
-        def watching_forward(x: Any, *others: Any) -> Any:
-            y = forward(x, *others)
-            own = {id(parameter): parameter.data.size for _, parameter in layer.own_parameters()}
-            if own or not any(True for _ in layer.children()):
-                result = y[0] if isinstance(y, tuple) else y
-                rows.append(
-                    SummaryRow(
-                        name=name,
-                        kind=type(layer).__name__,
-                        output_shape=tuple(result.shape[1:]),
-                        parameters=sum(size for key, size in own.items() if key not in counted),
-                        multiply_adds=layer.multiply_adds(x.shape[1:], result.shape[1:]),
-                    )
+    def record(layer: Layer, name: str, x: Any, y: Any) -> None:
+        own = {id(parameter): parameter.data.size for _, parameter in layer.own_parameters()}
+        if own or not any(True for _ in layer.children()):
+            result = y[0] if isinstance(y, tuple) else y
+            rows.append(
+                SummaryRow(
+                    name=name,
+                    kind=type(layer).__name__,
+                    output_shape=tuple(result.shape[1:]),
+                    parameters=sum(size for key, size in own.items() if key not in counted),
+                    multiply_adds=layer.multiply_adds(x.shape[1:], result.shape[1:]),
                 )
-                counted.update(own)
-            return y
+            )
+            counted.update(own)
 
-        return watching_forward
-
-    with _replaced_forward(model, watched):
+    with _watched(model, record):
         model.forward(np.empty((0, *sample_shape), dtype))
     return rows
 
 
 @contextmanager
-def _replaced_forward(
-    model: Layer, replacement: Callable[[Layer, str], Callable[..., Any]]
-) -> Iterator[None]:
-    """Give every layer, for a while, another ``forward`` and evaluation mode."""
-    layers: dict[int, tuple[str, Layer]] = {}
+def _watched(model: Layer, record: Callable[[Layer, str, Any, Any], None]) -> Iterator[None]:
+    """Put every layer, for a while, in evaluation mode, and call `record` after each of its passes.
+
+    A layer's ``forward`` may call its ``vjp``, or the other way round: the inner of the two isn't recorded.
+    """
+    layers: dict[int, tuple[str, Layer, bool]] = {}
     for name, layer in model.named_layers():
-        layers.setdefault(id(layer), (name, layer))
-    before = [(layer, layer.training) for _, layer in layers.values()]
+        layers.setdefault(id(layer), (name, layer, layer.training))
+    busy: set[int] = set()
+
+    def watching(layer: Layer, name: str, method: str) -> Callable[..., Any]:
+        original = getattr(layer, method)
+
+        def call(x: Any, *others: Any) -> Any:
+            if id(layer) in busy:
+                return original(x, *others)
+            busy.add(id(layer))
+            try:
+                result = original(x, *others)
+            finally:
+                busy.discard(id(layer))
+            record(layer, name, x, result if method == "forward" else result[0])
+            return result
+
+        return call
+
     try:
-        for name, layer in layers.values():
+        for name, layer, _ in layers.values():
             layer.training = False
-            vars(layer)["forward"] = replacement(layer, name)
+            vars(layer).update({method: watching(layer, name, method) for method in ("forward", "vjp")})
         yield
     finally:
-        for layer, training in before:
+        for _, layer, training in layers.values():
             layer.training = training
-            vars(layer).pop("forward", None)
+            for method in ("forward", "vjp"):
+                vars(layer).pop(method, None)

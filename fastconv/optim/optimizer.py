@@ -96,7 +96,10 @@ class Optimizer:
             raise ValueError(
                 f"{kind}: the state is for {len(state['arrays'])} parameters, not {len(self.parameters)}"
             )
+        names = self._array_names()
         for parameter, arrays in zip(self.parameters, state["arrays"], strict=True):
+            if set(arrays) != set(names):
+                raise ValueError(f"{kind}: the state has arrays {sorted(arrays)}, expected {sorted(names)}")
             for name, array in arrays.items():
                 if array.shape != parameter.data.shape:
                     raise ValueError(
@@ -107,7 +110,7 @@ class Optimizer:
             setattr(self, name, value)
         self.steps = state["steps"]
         self._arrays = [
-            {name: arrays[name].astype(parameter.data.dtype) for name in self._array_names()}
+            {name: arrays[name].astype(parameter.data.dtype) for name in names}
             for parameter, arrays in zip(self.parameters, state["arrays"], strict=True)
         ]
 

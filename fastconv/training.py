@@ -42,7 +42,7 @@ class Recipe:
 
 
 RECIPES = {
-    "lenet5": Recipe(epochs=15, batch_size=32, lr=0.1, weight_decay=1e-3, label_smoothing=0.1),
+    "lenet5": Recipe(epochs=15, batch_size=32, lr=0.05, weight_decay=2e-3, label_smoothing=0.1),
 }
 
 

@@ -27,11 +27,11 @@ def write(path: str | os.PathLike[str], state: Mapping[str, NDArray[Any]]) -> No
     storable = {name: _storable(array) for name, array in state.items()}
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        if target.suffix == ".npz":
-            with open(unfinished, "xb") as file:
+        with open(unfinished, "xb") as file:
+            if target.suffix == ".npz":
                 np.savez(file, allow_pickle=False, **storable)
-        else:
-            _safetensors().save_file(storable, unfinished)
+            else:
+                file.write(_safetensors().save(storable))
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -52,8 +52,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     source = _checked(path)
     if source.suffix == ".npz":
         try:
-            with np.load(source, allow_pickle=False) as file:
-                return dict(file)
+            with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
         except (zipfile.BadZipFile, EOFError, ValueError) as error:
             raise ValueError(f"{source} can't be read as .npz: {error}") from error
     load_file = _safetensors().load_file

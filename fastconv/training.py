@@ -178,7 +178,7 @@ def evaluate(
 def add_train_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Register the sub-command ``train`` with what ``argparse``'s ``add_subparsers()`` gave.
 
-    The parsed arguments then hold ``run``, a function that takes them and returns the exit status.
+    The parsed arguments then hold ``func``, a function that takes them and returns the exit status.
     """
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
@@ -194,7 +194,7 @@ def add_train_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=_positive_int, help="threads to compute with")
     parser.add_argument("--out", type=Path, help="folder for weights and plot (default runs/NETWORK)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(func=run)
     return parser
 
 

@@ -7,14 +7,13 @@ channel    windows slide over the channels, at each position on its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastconv import functional, grad
+from fastconv._typing import OutputSize
 from fastconv.nn.module import Layer, Pullback
 from fastconv.nn.parameter import Array
-
-OutputSize = int | Sequence[int | None] | None
 
 
 class _AdaptiveAvgPool(Layer):

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional, grad
+from fastconv._typing import Padding, Sizes
 from fastconv.nn.init import initialiser
-from fastconv.nn.module import Layer, Padding, Pullback, Rng, Sizes
+from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 

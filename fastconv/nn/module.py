@@ -27,8 +27,6 @@ from fastconv.nn.parameter import Array, Parameter
 from fastconv.nn.summary import Summary, summarise
 
 Pullback: TypeAlias = Callable[[Array], Array]
-Sizes: TypeAlias = int | Sequence[int]
-Padding: TypeAlias = int | str | Sequence[int] | Sequence[tuple[int, int]]
 Rng: TypeAlias = np.random.Generator | int | None
 
 

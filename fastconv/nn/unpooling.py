@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from fastconv import functional, grad
-from fastconv.nn.module import Layer, Padding, Pullback, Sizes
+from fastconv._typing import Padding, Sizes
+from fastconv.nn.module import Layer, Pullback
 from fastconv.nn.parameter import Array
 
 

@@ -128,6 +128,11 @@ def test_errors_leave_the_model_unchanged(change, error, message):
     assert same(before, model.state_dict())
 
 
+def test_a_state_is_a_mapping_or_a_path():
+    with pytest.raises(TypeError, match="state must be a mapping or a path, got list"):
+        nn.ReLU().load_state_dict([])
+
+
 def test_every_fault_is_named_at_once():
     with pytest.raises(ValueError, match=r"missing: bias; not in the model: b; weight has shape"):
         nn.Linear(2, 2).load_state_dict({"weight": np.ones((3, 2)), "b": np.ones(2)})

@@ -69,13 +69,15 @@ def convert(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any
     """Convert between floating dtypes, or between integer ones; else raise a TypeError."""
     if array.dtype == dtype:
         return array
-    if _is_floating(array.dtype) != _is_floating(dtype) or not np.can_cast(array.dtype, dtype, "unsafe"):
+    if _family(array.dtype) != _family(dtype):
         raise TypeError(f"load_state_dict: {name} has dtype {array.dtype}, expected {dtype}")
     return array.astype(dtype)
 
 
-def _is_floating(dtype: np.dtype[Any]) -> bool:
-    return np.issubdtype(dtype, np.floating) or dtype.name == "bfloat16"
+def _family(dtype: np.dtype[Any]) -> str:
+    return {"i": "integer", "u": "integer", "f": "floating"}.get(
+        dtype.kind, "floating" if dtype.name == "bfloat16" else dtype.name
+    )
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:

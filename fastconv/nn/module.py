@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from fastconv.nn.summary import Summary, summarise
 
 Pullback: TypeAlias = Callable[[Array], Array]
 Rng: TypeAlias = np.random.Generator | int | None
+L = TypeVar("L", bound="Layer")
 
 
 class IncompatibleKeys(NamedTuple):
@@ -40,10 +41,10 @@ class IncompatibleKeys(NamedTuple):
 class Layer:
     """A differentiable function with parameters: the base of every layer and network.
 
-    A layer of your own defines ``vjp``; parameters, buffers and further layers that it keeps as attributes
-    (layers also in lists and tuples) are found by themselves. ``forward`` may be defined too, where computing
-    ``y`` alone is cheaper. The arrays ``x`` and ``y`` may be kept, uncopied, until the pullback is gone: do
-    not write into them before.
+    A layer of your own defines ``vjp``. Parameters and further layers that it keeps as attributes (layers also
+    in lists and tuples) are found by themselves, arrays by ``buffer_names``. ``forward`` may be defined too,
+    where computing ``y`` alone is cheaper. The arrays ``x`` and ``y`` may be kept, uncopied, until the pullback
+    is gone: do not write into them before.
 
     Attributes
     ----------
@@ -230,10 +231,12 @@ class Layer:
         ValueError
             Names or shapes that do not fit (all of them are named), or a file that can't be read.
         TypeError
-            An array whose dtype can't stand in for the model's.
+            Neither mapping nor path, or an array whose dtype can't stand in for the model's.
         """
         if isinstance(state, str | os.PathLike):
             state = checkpoint.read(state)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: state must be a mapping or a path, got {type(state).__name__}")
         targets = self._state()
         keys = IncompatibleKeys(
             missing_keys=[name for name in targets if name not in state],
@@ -260,24 +263,22 @@ class Layer:
     def save_state_dict(self, path: str | os.PathLike[str]) -> None:
         """Write ``state_dict()`` to a ``.safetensors`` or ``.npz`` file, by its suffix.
 
-        ``.safetensors`` needs the package of that name.
-
-        The file is written beside `path` and then moved there, so that `path` is always whole: the old one or
-        the new. bfloat16, which NumPy can keep in neither, is widened to float32; loading narrows it again,
-        without loss.
+        The first needs the package of that name. The file is written beside `path` and then moved there, so that
+        `path` is always whole: the old one or the new. bfloat16, which NumPy can keep in neither, is widened to
+        float32; loading narrows it again, without loss.
         """
         checkpoint.write(path, self.state_dict())
 
     # Modes
 
-    def train(self, mode: bool = True) -> Layer:
+    def train(self: L, mode: bool = True) -> L:
         """Switch this layer and all within to training, or with ``False`` to evaluation; return it."""
         for _, layer in self.named_layers():
             layer.training = mode
             layer._pullback = None
         return self
 
-    def eval(self) -> Layer:
+    def eval(self: L) -> L:
         """Switch to evaluation: calls compute the result alone and keep nothing. Return the layer."""
         return self.train(False)
 

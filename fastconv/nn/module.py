@@ -41,10 +41,10 @@ class IncompatibleKeys(NamedTuple):
 class Layer:
     """A differentiable function with parameters: the base of every layer and network.
 
-    A layer of your own defines ``vjp``. Parameters and further layers that it keeps as attributes (layers also
-    in lists and tuples) are found by themselves, arrays by ``buffer_names``. ``forward`` may be defined too,
-    where computing ``y`` alone is cheaper. The arrays ``x`` and ``y`` may be kept, uncopied, until the pullback
-    is gone: do not write into them before.
+    A layer of your own defines ``vjp``. Parameters and further layers that it keeps as attributes (layers
+    also in lists and tuples) are found by themselves, arrays by ``buffer_names``. ``forward`` may be defined
+    too, where computing ``y`` alone is cheaper. The arrays ``x`` and ``y`` may be kept, uncopied, until the
+    pullback is gone: do not write into them before.
 
     Attributes
     ----------
@@ -263,9 +263,9 @@ class Layer:
     def save_state_dict(self, path: str | os.PathLike[str]) -> None:
         """Write ``state_dict()`` to a ``.safetensors`` or ``.npz`` file, by its suffix.
 
-        The first needs the package of that name. The file is written beside `path` and then moved there, so that
-        `path` is always whole: the old one or the new. bfloat16, which NumPy can keep in neither, is widened to
-        float32; loading narrows it again, without loss.
+        The first needs the package of that name. The file is written beside `path` and then moved there, so
+        that `path` is always whole: the old one or the new. bfloat16, which NumPy can keep in neither, is
+        widened to float32; loading narrows it again, without loss.
         """
         checkpoint.write(path, self.state_dict())
 

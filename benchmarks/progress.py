@@ -1,0 +1,41 @@
+"""What is running right now: a bar where tqdm is installed, else a line per row, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+
+class Progress:
+    """Progress over `rows` rows, as a context manager; `begin` names the one that starts."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._begun = rows, 0
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            print(
+                'No progress bar: tqdm is not installed; pip install "fastconv[bench]" brings it.',
+                file=sys.stderr,
+            )
+            self._bar = None
+        else:
+            self._bar = tqdm(total=rows, unit="row", leave=False, disable=None)
+
+    def begin(self, text: str) -> None:
+        """Say that the row called `text` starts, and the one before is done."""
+        if self._bar is None:
+            print(f"[{self._begun + 1}/{self._rows}] {text}", file=sys.stderr)
+        else:
+            self._bar.update(1 if self._begun else 0)
+            self._bar.set_postfix_str(text)
+        self._begun += 1
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -58,6 +58,8 @@ def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, 
         variant, contestant = timing.fastest(calls, peer.name)
     except Unsupported as reason:
         return Outcome(UNSUPPORTED, str(reason)), None
+    except NotImplementedError as reason:
+        return Outcome(FAILED if peer.name == HOUSE else UNSUPPORTED, str(reason)), None
     except Exception as reason:  # one broken call must not end the run
         return Outcome(FAILED, f"{type(reason).__name__}: {reason}"), None
     return Outcome(TIMED, "", variant, worst, tolerance), contestant
@@ -118,7 +120,7 @@ def run(
 
     """
     peers, absent = load_peers(peer_names, settings)
-    limits = roof.measure(settings, min(0.5, seconds_per_row))
+    limits = roof.measure(settings, seconds=min(0.5, max(0.02, seconds_per_row)))
     report = Report(
         machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
         settings=asdict(settings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from benchmarks.results import DISAGREES, FAILED, Group, Report, Row
-from benchmarks.shapes import ConvShape, Shape
+from benchmarks.shapes import ConvShape, PoolShape, Shape
 
 _FASTER_LAYOUT = "channels_last"
 """A variant that gets a star."""
@@ -68,8 +68,8 @@ def _means(report: Report, markdown: bool) -> str:
     for name, groups in by_name.items():
         line = [name, str(max(group.count for group in groups.values()))]
         for peer in report.peers:
-            group = groups.get(peer)
-            line += ["-", "-"] if group is None else [f"{group.mean:.2f}", f"{group.worst:.2f}"]
+            found = groups.get(peer)
+            line += ["-", "-"] if found is None else [f"{found.mean:.2f}", f"{found.worst:.2f}"]
         cells.append(line)
     return table(headers, cells, markdown=markdown)
 
@@ -132,17 +132,19 @@ def _shape_cells(shape: Shape) -> list[str]:
     def sizes(values: tuple[int, ...]) -> str:
         return "×".join(map(str, values))
 
+    filter_text = stride = ""
     if isinstance(shape, ConvShape):
         filter_text = sizes(shape.weight) + (f" / {shape.groups} groups" if shape.groups > 1 else "")
-    else:
-        filter_text = f"{shape.kind} {sizes(shape.window)}"
+        stride = sizes(shape.stride)
+    elif isinstance(shape, PoolShape):
+        filter_text, stride = f"{shape.kind} {sizes(shape.window)}", sizes(shape.stride)
     return [
         shape.name,
         shape.family,
         sizes(shape.input),
         filter_text,
         sizes(shape.output),
-        sizes(shape.stride),
+        stride,
         f"{shape.flops / 1e9:.3f}",
         f"{shape.elements_moved * 4 / 1e6:.1f}",
         "yes" if shape.quick_batch else "",

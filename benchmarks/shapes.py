@@ -38,6 +38,11 @@ class Shape:
         return len(self.input) - 2
 
     @property
+    def operation(self) -> str:
+        """``"conv"``, ``"conv_transpose"`` or ``"pool"``."""
+        raise NotImplementedError
+
+    @property
     def directions(self) -> tuple[str, ...]:
         """The directions this layer can be run in."""
         raise NotImplementedError
@@ -129,7 +134,10 @@ class PoolShape(Shape):
     ceil_mode: bool = False
     norm: float = 2.0
 
-    operation = "pool"
+    @property
+    def operation(self) -> str:
+        """``"pool"``."""
+        return "pool"
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -344,7 +352,7 @@ SHAPES: tuple[Shape, ...] = (
     _conv("batch 1", "batch1-3x3-64-64@56", (1, 64, 56, 56), 64, 3, padding=1),
     _conv("batch 1", "batch1-3x3-512-512@7", (1, 512, 7, 7), 512, 3, padding=1),
     _conv("batch 1", "batch1-1x1-1024-256@14", (1, 1024, 14, 14), 256, 1),
-    _conv("odd channels", "odd-3x3-30-100@28", (16, 30, 28, 28), 100, 3, padding=1, quick=4),
+    _conv("odd channels", "odd-3x3-30-100@28", (16, 30, 28, 28), 100, 3, padding=1),
     _conv("odd channels", "odd-3x3-100-30@28", (16, 100, 28, 28), 30, 3, padding=1),
     _conv("odd channels", "odd-1x1-100-100@27", (16, 100, 27, 27), 100, 1),
     _conv("wide filters", "wide-7x7-64-64@28", (4, 64, 28, 28), 64, 7, padding=3),
@@ -358,7 +366,7 @@ SHAPES: tuple[Shape, ...] = (
     _pool("resnet50-max-3x3-s2-p1", "max", (8, 64, 112, 112), 3, stride=2, padding=1),
     _pool("googlenet-max-3x3-s1-p1", "max", (8, 192, 28, 28), 3, padding=1),
     _pool("googlenet-max-3x3-s2-ceil", "max", (8, 192, 56, 56), 3, stride=2, ceil_mode=True),
-    _pool("densenet-avg-2x2-s2", "avg", (8, 256, 28, 28), 2, stride=2, quick=4),
+    _pool("densenet-avg-2x2-s2", "avg", (8, 256, 28, 28), 2, stride=2),
     _pool("inception-avg-3x3-s1-p1", "avg", (8, 256, 28, 28), 3, padding=1),
     _pool("lp-2x2-s2", "lp", (8, 64, 56, 56), 2, stride=2),
     _pool("vgg-adaptive-avg-7", "adaptive_avg", (16, 512, 14, 14), 7),

@@ -35,11 +35,12 @@ class JaxPeer:
 
     def calls(self, problem: Problem) -> dict[str, Call]:
         """Return the one call: compiled on its first use, waiting for the result."""
+        operands: tuple[Any, ...] = (jnp.asarray(problem.x),)
         if isinstance(problem.shape, ConvShape):
             function = _transposed(problem.shape) if problem.shape.transposed else _conv(problem.shape)
-            operands = (jnp.asarray(problem.x), jnp.asarray(problem.w))
+            operands += (jnp.asarray(problem.w),)
         elif isinstance(problem.shape, PoolShape):
-            function, operands = _pool(problem.shape), (jnp.asarray(problem.x),)
+            function = _pool(problem.shape)
         else:
             raise Unsupported(problem.shape.name)
         if problem.direction != "forward":

@@ -61,19 +61,23 @@ class TorchPeer:
 
     def _conv_call(self, problem: Problem, shape: ConvShape, layout: torch.memory_format) -> Call:
         """Uneven padding goes through `F.pad`: part of the forward's time, kept from it for the gradients."""
+        assert problem.w is not None
         x, w = self._tensor(problem.x, layout), self._tensor(problem.w, layout)
         symmetric = all(before == after for before, after in shape.padding)
         padding = [before if symmetric else 0 for before, _ in shape.padding]
         widths = [width for pair in reversed(shape.padding) for width in pair]
         if problem.direction == "forward":
-            function = getattr(F, f"{shape.operation}{shape.rank}d")
-            if shape.transposed:
-                rest = (shape.stride, padding, shape.output_padding, shape.groups, shape.dilation)
-            else:
-                rest = (shape.stride, padding, shape.dilation, shape.groups)
-            if symmetric:
-                return partial(function, x, w, None, *rest)
-            return lambda: function(F.pad(x, widths), w, None, *rest)
+            keywords: dict[str, Any] = {"output_padding": shape.output_padding} if shape.transposed else {}
+            function = partial(
+                getattr(F, f"{shape.operation}{shape.rank}d"),
+                weight=w,
+                stride=shape.stride,
+                padding=padding,
+                dilation=shape.dilation,
+                groups=shape.groups,
+                **keywords,
+            )
+            return partial(function, x) if symmetric else lambda: function(F.pad(x, widths))
 
         dy = self._tensor(problem.dy, layout)
         padded = x if symmetric else F.pad(x, widths)

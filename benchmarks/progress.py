@@ -1,9 +1,10 @@
-"""What is running right now: a bar where tqdm is installed, else a line per row, on standard error."""
+"""What is running right now, on standard error: a bar on a terminal with tqdm installed, else a line per row."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import Any
 
 
 class Progress:
@@ -11,16 +12,7 @@ class Progress:
 
     def __init__(self, rows: int) -> None:
         self._rows, self._begun = rows, 0
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            print(
-                'No progress bar: tqdm is not installed; pip install "fastconv[bench]" brings it.',
-                file=sys.stderr,
-            )
-            self._bar = None
-        else:
-            self._bar = tqdm(total=rows, unit="row", leave=False, disable=None)
+        self._bar = _bar(rows) if sys.stderr.isatty() else None
 
     def begin(self, text: str) -> None:
         """Say that the row called `text` starts, and the one before is done."""
@@ -39,3 +31,16 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _bar(rows: int) -> Any:
+    """Return a bar, or None where tqdm is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        print(
+            'No progress bar: tqdm is not installed; pip install "fastconv[bench]" brings it.',
+            file=sys.stderr,
+        )
+        return None
+    return tqdm(total=rows, unit="row", leave=False)

@@ -24,6 +24,7 @@ sys.path.append(str(CHECKOUT))  # at the end: an installed fastconv comes before
 from benchmarks import agreement, peers, results, roof, runner  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
 from benchmarks.problem import Problem  # noqa: E402
+from benchmarks.progress import Progress  # noqa: E402
 from benchmarks.settings import Settings  # noqa: E402
 from benchmarks.shapes import SHAPES, ConvShape, PoolShape, Shape, select  # noqa: E402
 from benchmarks.threads import limit_threads  # noqa: E402
@@ -330,14 +331,26 @@ def test_what_is_not_installed_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setitem(peers.MODULES, "wrong", "no_such_library")
     assert run_main(tmp_path, "--peers", "wrong", "--directions", "forward") == 0
     printed = capsys.readouterr()
     assert "wrong is left out: not installed" in printed.out
-    assert "matplotlib" in printed.err
-    assert "tqdm" in printed.err
+    assert "No charts: matplotlib is not installed" in printed.err
+    assert "No progress bar: tqdm is not installed" in printed.err
     assert printed.err.count('pip install "fastconv[bench]"') == 2
     assert "[1/1] lenet5-c3 forward" in printed.err
+
+
+def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress(2) as progress:
+        progress.begin("first")
+        progress.begin("second")
+    printed = capsys.readouterr().err
+    assert "second" in printed
+    assert "1/2" in printed
 
 
 def test_interruption_keeps_the_rows_that_are_done(alone: None) -> None:

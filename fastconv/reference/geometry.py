@@ -67,6 +67,12 @@ def per_axis(name: str, value: PerAxis, rank: int, least: int = 1) -> tuple[int,
     return numbers
 
 
+def check_not_empty(sizes: Sequence[int]) -> None:
+    """Check that the input has something to slide over."""
+    if min(sizes) < 1:
+        raise ValueError(f"x is empty: its spatial sizes are {tuple(sizes)}")
+
+
 def span(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     """Return the input positions that a dilated kernel reaches over, per axis."""
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -110,6 +116,7 @@ def conv_windows(
     sizes: Sequence[int], kernel: Sequence[int], stride: PerAxis, padding: Padding, dilation: PerAxis
 ) -> Windows:
     """Return the windows of a convolution over an input of `sizes`."""
+    check_not_empty(sizes)
     rank = len(sizes)
     stride, dilation = per_axis("stride", stride, rank), per_axis("dilation", dilation, rank)
     spans = span(kernel, dilation)
@@ -137,6 +144,7 @@ def transposed_windows(
 
     The windows' own `output` is the transposed convolution's input.
     """
+    check_not_empty(sizes)
     rank = len(sizes)
     stride, dilation = per_axis("stride", stride, rank), per_axis("dilation", dilation, rank)
     extra = per_axis("output_padding", output_padding, rank, least=0)
@@ -150,15 +158,10 @@ def transposed_windows(
             raise ValueError(
                 f'padding of a transposed convolution must be numbers, "valid" or "same", got {padding!r}'
             )
-        if padding == "same" and any(extra):
-            raise ValueError(
-                f'padding="same" sets the output size itself; output_padding must be 0, got {extra}'
-            )
-        surplus = [
-            extent - step if padding == "same" else 0 for extent, step in zip(spans, stride, strict=True)
-        ]
-        pads: Pads = tuple((max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in surplus)
-        extra = tuple(e + max(-n, 0) for e, n in zip(extra, surplus, strict=True))
+        # "same": a kernel longer than its stride overlaps its neighbour, a shorter one leaves a gap after it.
+        overlaps = [s - t if padding == "same" else 0 for s, t in zip(spans, stride, strict=True)]
+        pads: Pads = tuple((max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in overlaps)
+        extra = tuple(e + max(-n, 0) for e, n in zip(extra, overlaps, strict=True))
     else:
         pads = explicit_pads(padding, rank)
     result = tuple(
@@ -179,6 +182,7 @@ def pool_windows(
     ceil_mode: bool,
 ) -> Windows:
     """Return the windows of a pool; with `ceil_mode` the last ones may reach beyond the padded input."""
+    check_not_empty(sizes)
     rank = len(sizes)
     kernel = per_axis("kernel_size", kernel_size, rank)
     stride = kernel if stride is None else per_axis("stride", stride, rank)
@@ -207,7 +211,7 @@ def pad(planes: Array, pads: Pads, padding_mode: str = "zeros") -> Array:
         raise ValueError(f"padding_mode must be one of {list(NUMPY_PAD_MODES)}, got {padding_mode!r}")
     for size, (before, after) in zip(planes.shape[-len(pads) :], pads, strict=True):
         limit = {"reflect": size - 1, "circular": size}.get(padding_mode, before + after)
-        if max(before, after) > limit or (size == 0 and padding_mode == "replicate"):
+        if max(before, after) > limit:
             raise ValueError(
                 f"padding_mode={padding_mode!r} can't pad {size} elements by {before} and {after}"
             )

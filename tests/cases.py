@@ -425,6 +425,7 @@ POOL_CASES = [
     ),
     PoolCase(note="stride larger than the input", x=(2, 3, 3, 4), kernel_size=2, stride=9),
     PoolCase(note="ceil drops a window", x=(1, 2, 5), kernel_size=2, stride=3, padding=1, ceil_mode=True),
+    PoolCase(note="ceil reaches beyond a small input", x=(1, 2, 2, 5), kernel_size=3, ceil_mode=True),
     PoolCase(note="empty batch", x=(0, 3, 6, 8), kernel_size=2),
     PoolCase(note="unbatched", x=(1, 3, 6, 8), kernel_size=2, batched=False),
     PoolCase(note="unbatched", x=(1, 3, 9), kernel_size=2, batched=False, data_format="channels_last"),

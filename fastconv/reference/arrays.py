@@ -22,11 +22,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def numpy_array(name: str, value: Any) -> Array:
+    """Return `value`, a NumPy array or an object that speaks DLPack, as a NumPy array."""
+    if isinstance(value, np.ndarray):
+        return value
+    if not hasattr(value, "__dlpack__"):
+        raise TypeError(f"{name} must be a NumPy array or support __dlpack__, got {type(value).__name__}")
+    return np.from_dlpack(value)
+
+
 def float_array(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
     """Return `value` as a floating NumPy array, of `dtype` where one is given."""
-    if not isinstance(value, np.ndarray) and not hasattr(value, "__dlpack__"):
-        raise TypeError(f"{name} must be a NumPy array or support __dlpack__, got {type(value).__name__}")
-    array: Array = value if isinstance(value, np.ndarray) else np.from_dlpack(value)
+    array = numpy_array(name, value)
     if array.dtype.name not in FLOAT_DTYPES:
         raise TypeError(f"{name} has dtype {array.dtype}; convert it first, e.g. {name}.astype(np.float32)")
     if dtype is not None and array.dtype != dtype:

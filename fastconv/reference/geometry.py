@@ -194,13 +194,13 @@ def pool_windows(
         if max(before, after) >= extent:
             raise ValueError(f"padding {pads} must be smaller than the dilated window {spans}")
         room = size + before + after - extent
-        if room < 0:
-            raise ValueError(
-                f"the dilated window {spans} is larger than the padded input: {tuple(sizes)} + {pads}"
-            )
         steps = -(-room // step) if ceil_mode else room // step
         if ceil_mode and steps * step >= size + before:  # would start in the right padding
             steps -= 1
+        if steps < 0:
+            raise ValueError(
+                f"the dilated window {spans} is larger than the padded input: {tuple(sizes)} + {pads}"
+            )
         output.append(steps + 1)
     return Windows(kernel, stride, dilation, pads, tuple(output))
 

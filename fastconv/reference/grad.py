@@ -278,9 +278,10 @@ def lp_pool(
 ) -> Array:
     """Return the gradient of a p-norm pool, sign(x) |x|^(p-1) y^(1-p) dy; where x is 0 it is 0."""
     dy = float_array("dy", dy)
+    x = float_array("x", x, dy.dtype)
     check_norm(p)
     layout = Layout.of("x", x.shape, rank, data_format)
-    upstream, planes = layout.planes("dy", dy), layout.planes("x", float_array("x", x, dy.dtype))
+    upstream, planes = layout.planes("dy", dy), layout.planes("x", x)
     norms = layout.planes("y", float_array("y", y, dy.dtype))
     windows = pool_windows(planes.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     check_shape("dy", upstream, (*planes.shape[:2], *windows.output))

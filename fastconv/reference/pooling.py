@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .arrays import Layout, float_array, for_each_rank, rounded
+from .arrays import Layout, float_array, for_each_rank, numpy_array, rounded
 from .geometry import Array, Padding, PerAxis, Windows, explicit_pads, per_axis, pool_windows, trailing
 
 
@@ -316,6 +316,7 @@ def max_unpool(
 
 def index_planes(layout: Layout, indices: Array, shape: Sequence[int], limit: int) -> Array:
     """Return checked `indices` as (N, C, windows)."""
+    indices = numpy_array("indices", indices)
     if indices.dtype != np.int64:
         raise TypeError(f"indices must be int64, got {indices.dtype}")
     planes = layout.planes("indices", indices)

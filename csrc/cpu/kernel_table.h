@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/taps.h"
 
 namespace fastconv::cpu {
 
@@ -57,6 +58,28 @@ struct PanelStore {
   const void* row_bias;
   const void* col_bias;
   Activation activation;
+};
+
+// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr neighbouring
+// channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have room, and zeros where a sum
+// would see them.
+struct DepthwiseLine {
+  const void* const* lines;
+  int64_t taps;
+  const void* weights;  // one each tap, or (lanes) nr
+  int64_t count;
+  int64_t step;  // lanes only
+  void* out;     // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums; added to
+  bool accumulate;
+  const void* values;  // correlate only: what the lines are multiplied by, laid out as filter's `out`
+};
+
+struct DepthwiseKernels {
+  void (*filter_row)(const DepthwiseLine&);       // out[j] (+)= sum over t of weights[t] * lines[t][j]
+  void (*filter_lanes)(const DepthwiseLine&);
+  void (*correlate_row)(const DepthwiseLine&);    // out[t] += sum over j of values[j] * lines[t][j], lane by lane
+  void (*correlate_lanes)(const DepthwiseLine&);
+  int lanes;  // of a vector
 };
 
 struct GemmKernels {
@@ -183,6 +206,72 @@ struct OptimiserKernels {  // [0] float, [1] double; from `start` on
   void (*sgd[2])(const SgdStep&, int64_t start, int64_t count);
   void (*rmsprop[2])(const RmspropStep&, int64_t start, int64_t count);
   void (*adam[2])(const AdamStep&, int64_t start, int64_t count);
+enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
+constexpr int kPoolOperations = 3;
+
+// Part of one output row of a pool: the windows of `columns` output columns. Window j holds the input columns
+// taps[j].first, + step, ... of each of the rows, which point at column 0 and come in the order of the plane: row k
+// begins at its flat position row_position[k]. No rows, or no taps, is an empty window.
+struct PoolRow {
+  const void* const* rows;
+  const int64_t* row_position;
+  int64_t row_count;
+  const Taps* taps;
+  int64_t columns, step;
+  int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
+  int64_t x_pitch, y_pitch, channels;  // lanes: elements from column to column of input and result
+  const void* divisor;                 // mean: of the compute type, one for each output column ...
+  double row_divisor;                    // ... times this
+  double p;
+  void* y;
+  int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
+  void* scratch;
+};
+
+// Part of one row of the gradient at a pool's input: the sum over the windows that hold each of `columns` input columns.
+//   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
+//   power    dx = sign(x) |x|^(p-1) * sum of w * dy / y^(p-1), and 0 where x or y is 0
+// Windows readers[i].first, + step, ... of each of the output rows dy[k] and y[k] hold input column i; all of them are among
+// the `windows` from first_window on. Rows point at window 0, column_weight at first_window.
+struct PoolGradientRow {
+  const void* const* dy;
+  const void* const* y;  // power
+  const double* row_weight;
+  int64_t row_count;
+  const void* column_weight;  // of the compute type
+  int64_t first_window, windows;
+  const Taps* readers;
+  int64_t columns, step;
+  // Sliding windows of stride 1, or of stride 2 undilated: tap t of window (start + i - t * dilation) / stride lies on
+  // input column i. Stride 0: only `readers` tells.
+  int64_t start, stride, kernel, dilation;
+  int64_t dy_pitch, dx_pitch, channels;  // lanes: elements from column to column
+  const void* x;                         // power: the input row
+  double p;
+  void* dx;
+  void* scratch;
+};
+
+// target[indices[o * pitch + c] * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto zeros. False, with
+// the target undefined, where an index is not in [0, positions).
+struct PoolScatter {
+  const void* values;
+  const int64_t* indices;
+  int64_t count, channels, pitch;
+  void* target;
+  int64_t positions;
+  void* scratch;  // float16 and bfloat16: positions * channels sums
+};
+
+struct PoolKernels {
+  // Three ways to walk over windows, each for all operations and dtypes; see kernels/pool_{sliding,window,lanes}.h.
+  void (*sliding[kPoolOperations][kDtypeCount])(const PoolRow&);
+  void (*window[kPoolOperations][kDtypeCount])(const PoolRow&);
+  void (*lanes[kPoolOperations][kDtypeCount])(const PoolRow&);
+  // [0] mean, [1] power; see kernels/pool_gradient.h.
+  void (*gradient_row[2][kDtypeCount])(const PoolGradientRow&);
+  void (*gradient_lanes[2][kDtypeCount])(const PoolGradientRow&);
+  bool (*scatter_add[kDtypeCount])(const PoolScatter&);
 };
 
 struct KernelTable {
@@ -190,6 +279,8 @@ struct KernelTable {
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
   void (*store_panel[kDtypeCount])(const PanelStore&);
+  DepthwiseKernels depthwise[2];
+  PoolKernels pool;
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
   ChannelKernels channel;
   ResponseNormKernels response_norm;

@@ -2,12 +2,15 @@
 // the getter of the table: the linker must never choose one object's copy of a function for another's callers.
 #include "cpu/kernel_table.h"
 
+// clang-format off: a path is no division
 #define FASTCONV_QUOTE(text) #text
 #define FASTCONV_QUOTED(text) FASTCONV_QUOTE(text)
 #define FASTCONV_VEC_HEADER_OF(isa) cpu/kernels/vec_##isa.h
 #define FASTCONV_VEC_HEADER(isa) FASTCONV_VEC_HEADER_OF(isa)
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
+// clang-format on
 
+#include "cpu/kernels/depthwise_row.h"
 #include "cpu/kernels/channel_map.h"
 #include "cpu/kernels/channel_reduction.h"
 #include "cpu/kernels/elementwise.h"
@@ -17,17 +20,17 @@
 #include "cpu/kernels/pack.h"
 #include "cpu/kernels/response_norm.h"
 #include "cpu/kernels/softmax.h"
+#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Tile heights and widths fill the vector registers: rows * vectors accumulators, `vectors` of B and one broadcast.
-#if defined(__AVX512F__) || FASTCONV_VECTOR_REGISTERS == 32
-constexpr int kRows = 14, kVectors = 2;
-#else
-constexpr int kRows = 6, kVectors = 2;
-#endif
+// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers; an even height leaves a spare
+// one to load ahead where the count would come out too tight. Short vectors in many registers go three across, which keeps
+// the tile near square.
+constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
+constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // Longest product of one packing. The odd multiple of a cache line keeps the rows of a tile in different L1 sets.
 constexpr int kPitchF32 = 256 + 16, kPitchF64 = 256 + 8;
 
@@ -40,6 +43,8 @@ constexpr KernelTable make_table() {
       {store_panel<VecF32, float, kVectors * VecF32::kLanes>, store_panel<VecF64, double, kVectors * VecF64::kLanes>,
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
+      {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
+      pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},
       channel_kernels(),
       response_norm_kernels(),

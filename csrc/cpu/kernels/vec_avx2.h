@@ -11,6 +11,8 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
+constexpr int kVectorRegisters = 16;
+
 template <class T>
 struct Vec;
 

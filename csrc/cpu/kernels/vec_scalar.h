@@ -22,6 +22,8 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
+constexpr int kVectorRegisters = 16;
+
 template <class T>
 struct Vec {
   using Scalar = T;

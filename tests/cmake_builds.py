@@ -1,0 +1,105 @@
+"""CMake builds of the C++ part: each is made once in a session, for all test modules that look into it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1]
+AARCH64_ROOT = "/usr/aarch64-linux-gnu"
+
+
+def run(command: list[str], **options: object) -> str:
+    """Run a command and return what it printed; where it fails, so does the test, with its last lines."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command)} -> {done.returncode}\n{done.stdout[-6000:]}", pytrace=False)
+    return done.stdout
+
+
+def require(*programs: str) -> None:
+    """Skip the test where one of the programs is not installed."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"not installed here: {', '.join(missing)}")
+
+
+def compiler() -> str:
+    """Return the C++ compiler that CMake would take."""
+    named = os.environ.get("CXX")
+    found = next((c for c in (named, "c++", "g++", "clang++") if c and shutil.which(c)), None)
+    if found is None:
+        pytest.skip("no C++ compiler here")
+    return found
+
+
+def require_header(header: str) -> None:
+    """Skip the test where the compiler does not find a header."""
+    preprocess = [compiler(), "-E", "-x", "c++", "-", "-o", os.devnull]
+    done = subprocess.run(preprocess, input=f"#include <{header}>\n", text=True, stderr=subprocess.DEVNULL)
+    if done.returncode != 0:
+        pytest.skip(f"the header <{header}> is not installed here (Debian: libsimde-dev)")
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="fastconv-builds-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+@functools.cache
+def _build(name: str, *options: str) -> Path:
+    folder = _folder() / name
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    common = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF"]
+    run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, *common, *options])
+    run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0)))])
+    return folder
+
+
+def native() -> Path:
+    """Build everything but the Python module for this machine's architecture."""
+    require("cmake")
+    compiler()
+    return _build("native")
+
+
+def aarch64() -> Path:
+    """Build the same for AArch64."""
+    require("cmake", "aarch64-linux-gnu-g++")
+    return _build(
+        "aarch64",
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+        f"-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;{AARCH64_ROOT}",
+    )
+
+
+def emulated() -> Path:
+    """Build everything, the Python module too, with AVX-512 and NEON in emulation."""
+    require("cmake")
+    require_header("simde/x86/avx512.h")
+    require_header("simde/arm/neon.h")
+    pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
+    return _build(
+        "emulated",
+        "-DFASTCONV_EMULATED_ISAS=avx512;neon",
+        "-DSKBUILD=ON",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+    )
+
+
+def run_ctest(build: Path) -> str:
+    """Run all the C++ tests of a build and return what they printed."""
+    return run(["ctest", "--verbose"], cwd=build)

@@ -1,0 +1,239 @@
+// The matrix kernels of every table against naive loops: packing (copy_block), products (multiply_panel),
+// epilogue (store_panel). All of it is exact, so everything is compared bit by bit, and so are the bytes
+// around each output.
+#include <algorithm>
+#include <vector>
+
+#include "check.h"
+#include "runnable_isas.h"
+#include "storage.h"
+
+namespace fastconv::test {
+namespace {
+
+using cpu::BlockCopy;
+using cpu::PanelProduct;
+using cpu::PanelStore;
+using std::int64_t;
+
+const char* isa_name = "";  // of the table under test, for messages
+
+template <class S>
+constexpr Dtype dtype_of() {
+  if constexpr (std::is_same_v<S, double>) return Dtype::float64;
+  if constexpr (std::is_same_v<S, Float16>) return Dtype::float16;
+  if constexpr (std::is_same_v<S, BFloat16>) return Dtype::bfloat16;
+  return Dtype::float32;
+}
+
+template <class S>
+using ComputeOf = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+template <class S>
+std::vector<S> random_values(std::size_t count, std::uint64_t seed) {
+  Values random(seed);
+  std::vector<S> v(count);
+  for (S& x : v) x = narrow<S>(static_cast<ComputeOf<S>>(random()));
+  return v;
+}
+
+template <class T>
+bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+// One way to lay out a block of rows x cols elements; negative strides walk backwards from its far end.
+struct Strides {
+  int64_t row, col;
+};
+std::vector<Strides> layouts(int64_t rows, int64_t cols) {
+  return {{cols, 1},  {cols + 3, 1}, {1, rows},      {1, rows + 5}, {2 * cols, 2},
+          {-cols, 1}, {cols, -1},    {-1, rows + 1}, {0, 1},        {1, 0}};
+}
+int64_t lowest(const Strides& s, int64_t rows, int64_t cols) {
+  return std::min<int64_t>(0, s.row * (rows - 1)) + std::min<int64_t>(0, s.col * (cols - 1));
+}
+int64_t extent(const Strides& s, int64_t rows, int64_t cols) {
+  return std::abs(s.row) * (rows - 1) + std::abs(s.col) * (cols - 1) + 1;
+}
+
+constexpr int64_t kGuard = 40;  // elements around each output
+
+template <class S>
+void check_copy(const cpu::KernelTable& table, int64_t rows, int64_t cols, const Strides& from,
+                const Strides& to, bool add) {
+  using T = ComputeOf<S>;
+  const auto src = random_values<S>(static_cast<std::size_t>(extent(from, rows, cols)), 3);
+  const auto before = random_values<T>(static_cast<std::size_t>(extent(to, rows, cols) + 2 * kGuard), 4);
+  std::vector<T> got = before, want = before;
+  const int64_t src_start = -lowest(from, rows, cols), dst_start = kGuard - lowest(to, rows, cols);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j) {
+      T& d = want[static_cast<std::size_t>(dst_start + i * to.row + j * to.col)];
+      const T x = widen(src[static_cast<std::size_t>(src_start + i * from.row + j * from.col)]);
+      d = add ? d + x : x;
+    }
+  table.copy_block[static_cast<int>(dtype_of<S>())](BlockCopy{
+      src.data() + src_start, from.row, from.col, got.data() + dst_start, to.row, to.col, rows, cols, add});
+  CHECK(same_bytes(got, want), "%s copy_block %s %lldx%lld from (%lld, %lld) to (%lld, %lld) add %d",
+        isa_name, name_of(dtype_of<S>()), static_cast<long long>(rows), static_cast<long long>(cols),
+        static_cast<long long>(from.row), static_cast<long long>(from.col), static_cast<long long>(to.row),
+        static_cast<long long>(to.col), add);
+}
+
+template <class S>
+void check_copies(const cpu::KernelTable& table, int lanes) {
+  for (const int64_t rows : {1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
+    for (const int64_t cols : {1, 3, lanes, lanes + 1, 3 * lanes - 1})
+      for (const Strides& from : layouts(rows, cols))
+        for (const Strides& to : layouts(rows, cols)) {
+          if (to.row == 0 || to.col == 0) continue;  // outputs don't overlap
+          for (const bool add : {false, true}) check_copy<S>(table, rows, cols, from, to, add);
+        }
+  const BlockCopy nothing{nullptr, 1, 1, nullptr, 1, 1, 0, 5, false};
+  table.copy_block[static_cast<int>(dtype_of<S>())](nothing);
+}
+
+// One panel in memory: A with its pitch (what lies behind `depth` is poison), B, and C between guards.
+template <class T>
+struct Panel {
+  int nr, pitch;
+  std::vector<T> a, b, c;
+
+  Panel(const cpu::GemmKernels& g, int64_t rows, int64_t depth, int columns)
+      : nr(g.nr),
+        pitch(g.row_pitch),
+        a(static_cast<std::size_t>(rows * g.row_pitch), std::numeric_limits<T>::quiet_NaN()),
+        b(static_cast<std::size_t>(depth * g.nr)),
+        c(random_values<T>(static_cast<std::size_t>(rows * g.nr + 2 * kGuard), 5)) {
+    Values random(6);
+    for (int64_t m = 0; m < rows; ++m)
+      for (int64_t k = 0; k < depth; ++k)
+        a[static_cast<std::size_t>(m * pitch + k)] = static_cast<T>(random());
+    for (int64_t k = 0; k < depth; ++k)
+      for (int n = 0; n < columns; ++n) b[static_cast<std::size_t>(k * nr + n)] = static_cast<T>(random());
+  }
+  T* accumulators() { return c.data() + kGuard; }
+};
+
+template <class T>
+void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t depth, int columns,
+                   bool accumulate) {
+  Panel<T> panel(g, rows, depth, columns);
+  std::vector<T> want = panel.c;
+  for (int64_t m = 0; m < rows; ++m)
+    for (int n = 0; n < columns; ++n) {
+      T& c = want[static_cast<std::size_t>(kGuard + m * g.nr + n)];
+      T sum = accumulate ? c : T(0);
+      for (int64_t k = 0; k < depth; ++k) {
+        const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)],
+                y = panel.b[static_cast<std::size_t>(k * g.nr + n)];
+        sum = fused ? std::fma(x, y, sum) : x * y + sum;
+      }
+      c = sum;
+    }
+  const std::vector<T> before = panel.c;
+  for (int tile_rows = 1; tile_rows <= g.mr; ++tile_rows) {
+    panel.c = before;
+    g.multiply_panel(PanelProduct{panel.a.data(), panel.b.data(), panel.accumulators(), rows, depth,
+                                  tile_rows, columns, accumulate});
+    bool equal = true, guarded = true;
+    for (std::size_t i = 0; i < panel.c.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i) - kGuard;
+      const bool inside = at >= 0 && at < rows * g.nr;
+      if (!inside) guarded = guarded && same(panel.c[i], before[i]);
+      if (inside && at % g.nr < columns) equal = equal && same(panel.c[i], want[i]);
+    }
+    CHECK(equal, "%s multiply_panel of %zu bytes: rows %lld depth %lld columns %d tile_rows %d accumulate %d",
+          isa_name, sizeof(T), static_cast<long long>(rows), static_cast<long long>(depth), columns,
+          tile_rows, accumulate);
+    CHECK(guarded, "%s multiply_panel wrote around C", isa_name);
+  }
+}
+
+template <class T>
+void check_products(const cpu::GemmKernels& g, int lanes, bool fused) {
+  CHECK(g.mr >= 1 && g.nr % lanes == 0 && g.row_pitch > 0, "%s tile %d x %d, pitch %d", isa_name, g.mr, g.nr,
+        g.row_pitch);
+  for (int64_t rows = 1; rows <= g.mr + 2; ++rows)
+    for (const int columns : {1, lanes - 1, lanes, lanes + 1, g.nr - 1, g.nr})
+      for (const int64_t depth : {0, 1, 2, 3, 8, 17})
+        for (const bool accumulate : {false, true})
+          if (columns >= 1) check_product<T>(g, fused, rows, depth, columns, accumulate);
+  check_product<T>(g, fused, 3 * g.mr + 1, g.row_pitch, g.nr, false);
+}
+
+template <class S>
+void check_store(const cpu::KernelTable& table, int64_t rows, int columns, bool contiguous, bool row_bias,
+                 bool col_bias, cpu::Activation activation) {
+  using T = ComputeOf<S>;
+  const cpu::GemmKernels& g = table.gemm[std::is_same_v<T, double>];
+  const auto accumulators = random_values<T>(static_cast<std::size_t>(rows * g.nr), 7);
+  const auto of_rows = random_values<T>(static_cast<std::size_t>(rows), 8);
+  const auto of_cols = random_values<T>(static_cast<std::size_t>(columns), 9);
+  // Rows lie apart and in reverse; columns side by side, or scattered without meeting.
+  const int64_t col_step = contiguous ? 1 : 3, row_step = columns * col_step + 2;
+  std::vector<int64_t> row_offset, col_offset;
+  for (int64_t m = 0; m < rows; ++m) row_offset.push_back((rows - 1 - m) * row_step);
+  for (int n = 0; n < columns; ++n) col_offset.push_back(1 + n * col_step);
+
+  const auto before = random_values<S>(static_cast<std::size_t>(rows * row_step + 2 * kGuard), 10);
+  std::vector<S> got = before, want = before;
+  for (int64_t m = 0; m < rows; ++m)
+    for (int n = 0; n < columns; ++n) {
+      T x = accumulators[static_cast<std::size_t>(m * g.nr + n)];
+      const T rb = row_bias ? of_rows[static_cast<std::size_t>(m)] : T(0),
+              cb = col_bias ? of_cols[static_cast<std::size_t>(n)] : T(0);
+      if (row_bias || col_bias) x += rb + cb;
+      if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
+      want[static_cast<std::size_t>(kGuard + row_offset[static_cast<std::size_t>(m)] +
+                                    col_offset[static_cast<std::size_t>(n)])] = narrow<S>(x);
+    }
+  std::vector<T> c = accumulators;
+  table.store_panel[static_cast<int>(dtype_of<S>())](PanelStore{
+      c.data(), rows, columns, got.data() + kGuard, row_offset.data(), col_offset.data(), contiguous,
+      row_bias ? of_rows.data() : nullptr, col_bias ? of_cols.data() : nullptr, activation});
+  CHECK(same_bytes(got, want),
+        "%s store_panel %s rows %lld columns %d contiguous %d row bias %d column bias %d activation %d",
+        isa_name, name_of(dtype_of<S>()), static_cast<long long>(rows), columns, contiguous, row_bias,
+        col_bias, static_cast<int>(activation));
+}
+
+template <class S>
+void check_stores(const cpu::KernelTable& table) {
+  const int nr = table.gemm[std::is_same_v<S, double>].nr;
+  for (const int64_t rows : {1, 2, 7})
+    for (int columns = 1; columns <= nr; ++columns)
+      for (const bool contiguous : {false, true})
+        for (const bool row_bias : {false, true})
+          for (const bool col_bias : {false, true})
+            for (const auto activation : {cpu::Activation::none, cpu::Activation::relu})
+              check_store<S>(table, rows, columns, contiguous, row_bias, col_bias, activation);
+}
+
+}  // namespace
+}  // namespace fastconv::test
+
+int main() {
+  using namespace fastconv::test;
+  for (const Isa& isa : runnable_isas()) {
+    isa_name = isa.name.c_str();
+    const int lanes[2] = {isa.vec->f32.lanes, isa.vec->f64.lanes};
+    check_copies<float>(*isa.table, lanes[0]);
+    check_copies<double>(*isa.table, lanes[1]);
+    check_copies<fastconv::Float16>(*isa.table, lanes[0]);
+    check_copies<fastconv::BFloat16>(*isa.table, lanes[0]);
+    check_products<float>(isa.table->gemm[0], lanes[0], isa.fused);
+    check_products<double>(isa.table->gemm[1], lanes[1], isa.fused);
+    check_stores<float>(*isa.table);
+    check_stores<double>(*isa.table);
+    check_stores<fastconv::Float16>(*isa.table);
+    check_stores<fastconv::BFloat16>(*isa.table);
+    for (int i = 0; i < 2; ++i) {
+      const double flops = isa.table->fma_loop[i](10);
+      CHECK(flops >= 2.0 * lanes[i] * 10, "%s fma_loop counts %g", isa_name, flops);
+    }
+    std::printf("%s ", isa_name);
+  }
+  return finish("kernels");
+}

@@ -1,0 +1,72 @@
+"""The AVX-512 and NEON kernels on any machine: compiled through SIMDe's portable intrinsics.
+
+The build holds the whole module. All tests that take the `isa` fixture run on it once more, with the two emulated
+tables, beside the C++ tests. It costs minutes, so it runs only where it is asked for::
+
+    FASTCONV_TEST_EMULATED=1 python -m pytest tests/test_emulated_isas.py
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import cmake_builds
+import pytest
+
+EMULATED = ("avx512", "neon")
+TESTS = Path(__file__).parent
+
+# An editable install would put itself before sys.path: let the path come first again.
+LAUNCH = """
+import importlib.machinery, sys
+sys.meta_path.insert(0, importlib.machinery.PathFinder)
+sys.path.insert(0, sys.argv[1])
+import pytest
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    """Return a folder with the package whose module holds the emulated tables."""
+    build = cmake_builds.emulated()
+    folder = build / "package"
+    shutil.copytree(
+        cmake_builds.SOURCE / "fastconv", folder / "fastconv", ignore=shutil.ignore_patterns("*.so")
+    )
+    (module,) = build.glob("_core*.so")
+    shutil.copy(module, folder / "fastconv")
+    return folder
+
+
+def test_cpp():
+    output = cmake_builds.run_ctest(cmake_builds.emulated())
+    for subject in ("vectors", "kernels"):
+        (line,) = re.findall(rf"(?m)^\d+: (.*){subject}: \d+ checks, 0 failed$", output)
+        assert set(EMULATED) < set(line.split())
+
+
+def test_python(package: Path):
+    takes_isa = [
+        p for p in sorted(TESTS.glob("test_*.py")) if re.search(r"def test_\w+\([^)]*\bisa\b", p.read_text())
+    ]
+    assert takes_isa
+    output = cmake_builds.run(
+        [
+            sys.executable,
+            "-c",
+            LAUNCH,
+            str(package),
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            " or ".join(EMULATED),
+            *map(str, takes_isa),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+    )
+    assert re.search(r"\d+ passed", output)

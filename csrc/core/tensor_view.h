@@ -20,11 +20,10 @@ struct ImageView {  // (batch, channels, size...)
   int64_t batch_stride = 0, channel_stride = 0, stride[kAxes] = {0, 0, 0};
 };
 
-struct FilterView {  // (filters, channels, size...)
+struct FilterView {  // (filters, channels, taps), contiguous
   void* data = nullptr;
   Dtype dtype = Dtype::float32;
-  int64_t filters = 0, channels = 0, size[kAxes] = {1, 1, 1};
-  int64_t filter_stride = 0, channel_stride = 0, stride[kAxes] = {0, 0, 0};
+  int64_t filters = 0, channels = 0, taps = 1;
 };
 
 inline int64_t product(const int64_t (&v)[kAxes]) { return v[0] * v[1] * v[2]; }

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/taps.h"
 
 namespace fastconv::cpu {
 
@@ -59,10 +60,218 @@ struct PanelStore {
   Activation activation;
 };
 
+// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr neighbouring
+// channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have room, and zeros where a sum
+// would see them.
+struct DepthwiseLine {
+  const void* const* lines;
+  int64_t taps;
+  const void* weights;  // one each tap, or (lanes) nr
+  int64_t count;
+  int64_t step;  // lanes only
+  void* out;     // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums; added to
+  bool accumulate;
+  const void* values;  // correlate only: what the lines are multiplied by, laid out as filter's `out`
+};
+
+struct DepthwiseKernels {
+  void (*filter_row)(const DepthwiseLine&);       // out[j] (+)= sum over t of weights[t] * lines[t][j]
+  void (*filter_lanes)(const DepthwiseLine&);
+  void (*correlate_row)(const DepthwiseLine&);    // out[t] += sum over j of values[j] * lines[t][j], lane by lane
+  void (*correlate_lanes)(const DepthwiseLine&);
+  int lanes;  // of a vector
+};
+
 struct GemmKernels {
   int mr, nr;
   int row_pitch;
   void (*multiply_panel)(const PanelProduct&);
+};
+
+// A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds, for each
+// channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for planes, of the compute type
+// for columns. `second` and `product` are null where the term has none; `centre` is of the compute type, null is zero.
+struct ChannelReduction {
+  const void* first;
+  const void* second;
+  int64_t rows, row_stride, cols;
+  const void* centre;
+  void* sum;
+  void* product;
+};
+
+// The same block, mapped with coefficients of each channel in the compute type (see kernels/channel_map.h); `dy` and
+// `slope` are for the gradient.
+struct ChannelMap {
+  const void* dy;
+  const void* x;
+  void* out;
+  int64_t rows, row_stride, cols;
+  const void* centre;
+  const void* scale;
+  const void* shift;
+  const void* slope;
+};
+
+// Arrays of two are indexed by layout: [0] planes, [1] columns.
+struct ChannelKernels {
+  void (*sum[2][kDtypeCount])(const ChannelReduction&);
+  void (*moments[2][kDtypeCount])(const ChannelReduction&);
+  void (*gradient[2][kDtypeCount])(const ChannelReduction&);
+  void (*normalise[2][kDtypeCount])(const ChannelMap&);
+  void (*normalise_grad[2][kDtypeCount])(const ChannelMap&);
+};
+
+// Local response normalisation of a block of `rows` x `cols`, rows row_stride apart in memory; the terms that a window
+// sums lie in `terms`, of the compute type, `step` apart from channel to channel (see kernels/response_norm.h).
+struct ResponseNormBlock {
+  const void* x;
+  const void* dy;
+  const void* y;
+  void* scale;
+  void* out;
+  int64_t rows, row_stride, cols;
+  void* terms;
+  int64_t step, before, window;  // channels of the window: all, and those before the element's own
+  double alpha, beta, k;         // alpha is that of each term: divided by the nominal size
+};
+
+struct ResponseNormKernels {
+  void (*normalise[kDtypeCount])(const ResponseNormBlock&);
+  void (*gradient[kDtypeCount])(const ResponseNormBlock&);
+};
+
+// Maps of `count` contiguous elements.
+struct ElementwiseKernels {
+  void (*activation[kDtypeCount])(Activation kind, const void* x, void* y, int64_t count);
+  void (*activation_grad[kDtypeCount])(Activation kind, const void* dy, const void* x_or_y, void* dx, int64_t count);
+  void (*scale_mask[kDtypeCount])(const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count);
+  void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);
+};
+
+// What the loss of a row is made of; shifted means: less the row's largest logit.
+struct CrossEntropyTerms {
+  double sum_exp, sum, target;  // over the shifted logits: sum of exponentials, sum (with smoothing only), the label's
+};
+
+struct CrossEntropyRows {  // gradient = (softmax(logits) - target) * scale
+  const void* logits;
+  void* gradient;
+  const int64_t* labels;  // 0 <= label < cols
+  CrossEntropyTerms* terms;
+  int64_t rows, cols;
+  double smoothing, scale;
+};
+
+struct SoftmaxKernels {  // of contiguous rows
+  void (*softmax[kDtypeCount])(const void* x, void* y, int64_t rows, int64_t cols);
+  void (*softmax_grad[kDtypeCount])(const void* dy, const void* y, void* dx, int64_t rows, int64_t cols);
+  void (*cross_entropy[kDtypeCount])(const CrossEntropyRows&);
+};
+
+// Return the sum of the elements' losses; the gradient by each prediction is multiplied by `scale`.
+struct LossKernels {
+  double (*binary_cross_entropy[kDtypeCount])(const void* logits, const void* targets, void* gradient, double scale,
+                                              int64_t count);
+  double (*squared_error[kDtypeCount])(const void* prediction, const void* target, void* gradient, double scale,
+                                       int64_t count);
+};
+
+// Optimiser steps on `count` contiguous elements, in place; the settings are PyTorch's.
+struct SgdStep {
+  void* param;
+  const void* grad;
+  void* velocity;  // null without momentum
+  double lr, momentum, weight_decay;
+  bool nesterov;
+};
+struct RmspropStep {
+  void* param;
+  const void* grad;
+  void* square_avg;
+  void* velocity;  // null without momentum
+  double lr, alpha, eps, weight_decay, momentum;
+};
+struct AdamStep {
+  void* param;
+  const void* grad;
+  void* m;
+  void* v;
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
+  double correction1, root2;  // 1 - beta1^step, sqrt(1 - beta2^step)
+};
+
+struct OptimiserKernels {  // [0] float, [1] double; from `start` on
+  void (*sgd[2])(const SgdStep&, int64_t start, int64_t count);
+  void (*rmsprop[2])(const RmspropStep&, int64_t start, int64_t count);
+  void (*adam[2])(const AdamStep&, int64_t start, int64_t count);
+enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
+constexpr int kPoolOperations = 3;
+
+// Part of one output row of a pool: the windows of `columns` output columns. Window j holds the input columns
+// taps[j].first, + step, ... of each of the rows, which point at column 0 and come in the order of the plane: row k
+// begins at its flat position row_position[k]. No rows, or no taps, is an empty window.
+struct PoolRow {
+  const void* const* rows;
+  const int64_t* row_position;
+  int64_t row_count;
+  const Taps* taps;
+  int64_t columns, step;
+  int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
+  int64_t x_pitch, y_pitch, channels;  // lanes: elements from column to column of input and result
+  const void* divisor;                 // mean: of the compute type, one for each output column ...
+  double row_divisor;                    // ... times this
+  double p;
+  void* y;
+  int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
+  void* scratch;
+};
+
+// Part of one row of the gradient at a pool's input: the sum over the windows that hold each of `columns` input columns.
+//   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
+//   power    dx = sign(x) |x|^(p-1) * sum of w * dy / y^(p-1), and 0 where x or y is 0
+// Windows readers[i].first, + step, ... of each of the output rows dy[k] and y[k] hold input column i; all of them are among
+// the `windows` from first_window on. Rows point at window 0, column_weight at first_window.
+struct PoolGradientRow {
+  const void* const* dy;
+  const void* const* y;  // power
+  const double* row_weight;
+  int64_t row_count;
+  const void* column_weight;  // of the compute type
+  int64_t first_window, windows;
+  const Taps* readers;
+  int64_t columns, step;
+  // Sliding windows of stride 1, or of stride 2 undilated: tap t of window (start + i - t * dilation) / stride lies on
+  // input column i. Stride 0: only `readers` tells.
+  int64_t start, stride, kernel, dilation;
+  int64_t dy_pitch, dx_pitch, channels;  // lanes: elements from column to column
+  const void* x;                         // power: the input row
+  double p;
+  void* dx;
+  void* scratch;
+};
+
+// target[indices[o * pitch + c] * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto zeros. False, with
+// the target undefined, where an index is not in [0, positions).
+struct PoolScatter {
+  const void* values;
+  const int64_t* indices;
+  int64_t count, channels, pitch;
+  void* target;
+  int64_t positions;
+  void* scratch;  // float16 and bfloat16: positions * channels sums
+};
+
+struct PoolKernels {
+  // Three ways to walk over windows, each for all operations and dtypes; see kernels/pool_{sliding,window,lanes}.h.
+  void (*sliding[kPoolOperations][kDtypeCount])(const PoolRow&);
+  void (*window[kPoolOperations][kDtypeCount])(const PoolRow&);
+  void (*lanes[kPoolOperations][kDtypeCount])(const PoolRow&);
+  // [0] mean, [1] power; see kernels/pool_gradient.h.
+  void (*gradient_row[2][kDtypeCount])(const PoolGradientRow&);
+  void (*gradient_lanes[2][kDtypeCount])(const PoolGradientRow&);
+  bool (*scatter_add[kDtypeCount])(const PoolScatter&);
 };
 
 struct KernelTable {
@@ -70,7 +279,15 @@ struct KernelTable {
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
   void (*store_panel[kDtypeCount])(const PanelStore&);
+  DepthwiseKernels depthwise[2];
+  PoolKernels pool;
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
+  ChannelKernels channel;
+  ResponseNormKernels response_norm;
+  ElementwiseKernels elementwise;
+  SoftmaxKernels softmax;
+  LossKernels loss;
+  OptimiserKernels optimiser;
 };
 
 }  // namespace fastconv::cpu

@@ -10,8 +10,17 @@
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
 // clang-format on
 
+#include "cpu/kernels/depthwise_row.h"
+#include "cpu/kernels/channel_map.h"
+#include "cpu/kernels/channel_reduction.h"
+#include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gemm_tile.h"
+#include "cpu/kernels/losses.h"
+#include "cpu/kernels/optimiser_steps.h"
 #include "cpu/kernels/pack.h"
+#include "cpu/kernels/response_norm.h"
+#include "cpu/kernels/softmax.h"
+#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -34,7 +43,15 @@ constexpr KernelTable make_table() {
       {store_panel<VecF32, float, kVectors * VecF32::kLanes>, store_panel<VecF64, double, kVectors * VecF64::kLanes>,
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
+      {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
+      pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},
+      channel_kernels(),
+      response_norm_kernels(),
+      elementwise_kernels(),
+      softmax_kernels(),
+      loss_kernels(),
+      optimiser_kernels(),
   };
 }
 

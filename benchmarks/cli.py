@@ -1,0 +1,180 @@
+"""The command line of ``python -m benchmarks``; it sets the threads before NumPy or a peer is imported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.peers import MODULES, default_peers
+from benchmarks.settings import DTYPES, PRECISIONS, Settings
+from benchmarks.shapes import DIRECTIONS, Shape, select
+from benchmarks.threads import available_cpus, limit_threads
+
+if TYPE_CHECKING:
+    from benchmarks.results import Report
+
+_QUICK_SECONDS = 50.0
+"""A ``--quick`` run plans to be over by then, start-up included."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    peers = ", ".join(name for name in MODULES if name != "fastconv")
+    arguments = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Race fastconv against its peers on layers of well-known networks: results are compared "
+        "first, then timed in interleaved rounds. Exits with 1 if a result was wrong or a call failed.",
+    )
+    add = arguments.add_argument
+    add("--quick", action="store_true", help="a small subset with small batches, under a minute")
+    add("--list", action="store_true", help="print the shapes and leave")
+    add(
+        "--only",
+        metavar="PATTERN",
+        help="shapes whose name or family matches, such as 'vgg' or 'resnet50-1x1*,pooling'",
+    )
+    add("--peers", metavar="A,B", help=f"of {peers}; 'none' for fastconv alone (default: those installed)")
+    add("--directions", metavar="A,B", default=",".join(DIRECTIONS), help="of forward, dx, dw (default: all)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="for everyone alike (default: every CPU this process may use)",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="highest",
+        help="fastconv's precision (default: %(default)s)",
+    )
+    add("--dtype", choices=DTYPES, default="float32", help="of every array (default: %(default)s)")
+    add("--budget", type=float, metavar="SECONDS", default=3.0, help="timing of a row (default: %(default)s)")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=Path("runs/benchmarks"),
+        help="for files (default: %(default)s)",
+    )
+    add("--markdown", action="store_true", help="print Markdown tables")
+    return arguments
+
+
+def names_in(text: str, known: Sequence[str], option: str, arguments: argparse.ArgumentParser) -> list[str]:
+    """Return the comma-separated names in `text`, each once; leave with an error at an unknown one."""
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in known:
+            arguments.error(f"{option}: {name!r} is none of {', '.join(known)}")
+    if not names:
+        arguments.error(f"{option}: expected some of {', '.join(known)}")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    start = time.perf_counter()
+    arguments = parser()
+    options = arguments.parse_args(argv)
+    shapes = list(select(options.only, quick=options.quick))
+    if not shapes:
+        among = " in the --quick subset" if options.quick else ""
+        arguments.error(f"--only: no shape matches {options.only!r}{among}; --list prints them all")
+    if options.list:
+        from benchmarks.report import shape_list
+
+        print(shape_list(shapes))
+        return 0
+
+    directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
+    shapes = [shape for shape in shapes if any(name in directions for name in shape.directions)]
+    if not shapes:
+        arguments.error(f"--directions: pooling has no {options.directions}")
+    cpus = available_cpus()
+    threads = cpus if options.threads is None else options.threads
+    if not 1 <= threads <= cpus:
+        arguments.error(f"--threads: expected 1 to {cpus}, the CPUs this process may use, got {threads}")
+    if options.budget < 0:
+        arguments.error(f"--budget: expected seconds, got {options.budget}")
+    settings = Settings(options.dtype, options.precision, threads)
+    if options.peers is None:
+        peers: Sequence[str] = default_peers(settings)
+    elif options.peers == "none":
+        peers = ()
+    else:
+        peers = names_in(
+            options.peers, [name for name in MODULES if name != "fastconv"], "--peers", arguments
+        )
+
+    limit_threads(threads)
+    if reason := _missing(settings):
+        arguments.error(reason)
+    return _race(shapes, directions, peers, settings, options, start)
+
+
+def _missing(settings: Settings) -> str:
+    """Return what stands in the way of a run, empty if nothing does."""
+    try:
+        from fastconv import _core  # noqa: F401
+    except ImportError as error:
+        return f"fastconv is not built ({error}); build it first: pip install ."
+    if settings.dtype == "bfloat16":
+        try:
+            import ml_dtypes  # noqa: F401
+        except ImportError:
+            return '--dtype bfloat16 needs ml_dtypes: pip install "fastconv[test]"'
+    return ""
+
+
+def _race(
+    shapes: Sequence[Shape],
+    directions: Sequence[str],
+    peers: Sequence[str],
+    settings: Settings,
+    options: argparse.Namespace,
+    start: float,
+) -> int:
+    from benchmarks.progress import Progress
+    from benchmarks.runner import run
+
+    rows = sum(len(set(shape.directions) & set(directions)) for shape in shapes)
+    with Progress(rows) as progress:
+        report = run(
+            shapes,
+            directions,
+            peers,
+            settings,
+            seconds_per_row=options.budget,
+            deadline=start + _QUICK_SECONDS if options.quick else None,
+            progress=progress.begin,
+        )
+    return _deliver(report, options)
+
+
+def _deliver(report: Report, options: argparse.Namespace) -> int:
+    """Print the report, write its files, and return the exit status."""
+    from benchmarks.plots import draw
+    from benchmarks.report import render
+
+    text = render(report, markdown=options.markdown)
+    print(text)
+    folder: Path = options.out
+    folder.mkdir(parents=True, exist_ok=True)
+    table, figures = folder / ("results.md" if options.markdown else "results.txt"), folder / "results.json"
+    table.write_text(text, encoding="utf-8")
+    figures.write_text(json.dumps(report.as_json(), indent=1), encoding="utf-8")
+    written = [table, figures]
+    try:
+        written += draw(report, folder)
+    except ImportError:
+        print(
+            'No charts: matplotlib is not installed; pip install "fastconv[bench]" brings it.',
+            file=sys.stderr,
+        )
+    print("Written: " + ", ".join(map(str, written)))
+    return 1 if report.troubles() else 0

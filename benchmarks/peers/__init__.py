@@ -1,0 +1,31 @@
+"""The libraries that are raced: one module each, behind the small interface of ``interface.py``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from benchmarks.peers.interface import Call, Peer, Unsupported
+from benchmarks.settings import Settings
+
+__all__ = ["MODULES", "Call", "Peer", "Unsupported", "default_peers", "load"]
+
+MODULES = {
+    "fastconv": "benchmarks.peers.fastconv",
+    "numpy": "benchmarks.peers.numpy",
+    "torch": "benchmarks.peers.torch",
+    "torch-bf16": "benchmarks.peers.torch",
+    "jax": "benchmarks.peers.jax",
+}
+
+
+def default_peers(settings: Settings) -> tuple[str, ...]:
+    """Return the peers of a run that names none; fastconv itself is not among them."""
+    if settings.dtype == "float32" and settings.precision == "medium":
+        return ("numpy", "torch", "torch-bf16", "jax")
+    return ("numpy", "torch", "jax")
+
+
+def load(name: str, settings: Settings) -> Peer:
+    """Import the library called `name` and set its threads; ImportError where it is not installed."""
+    peer: Peer = import_module(MODULES[name]).create(name, settings)
+    return peer

@@ -1,0 +1,66 @@
+"""A problem as a call of fastconv's public API.
+
+The library is handed in: `fastconv` itself, or `fastconv.reference`, which has the same functions and the
+same ``grad`` beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.problem import Problem
+from benchmarks.shapes import ConvShape, PoolShape
+
+
+def public_call(library: Any, problem: Problem) -> Callable[[], Any]:
+    """Return a function of no arguments that runs `problem`; what a gradient needs is made here."""
+    if isinstance(problem.shape, PoolShape):
+        return _pool_call(library, problem, problem.shape)
+    assert isinstance(problem.shape, ConvShape)
+    return _conv_call(library, problem, problem.shape)
+
+
+def _conv_call(library: Any, problem: Problem, shape: ConvShape) -> Callable[[], Any]:
+    operation = f"{shape.operation}{shape.rank}d"
+    keywords: dict[str, Any] = {
+        "stride": shape.stride,
+        "padding": shape.padding,
+        "dilation": shape.dilation,
+        "groups": shape.groups,
+    }
+    if shape.transposed:
+        keywords["output_padding"] = shape.output_padding
+    x, w, dy = problem.x, problem.w, problem.dy
+    if problem.direction == "forward":
+        return partial(getattr(library, operation), x, w, **keywords)
+    gradient = getattr(library.grad, operation)
+    if problem.direction == "dx":
+        return lambda: gradient(dy, x, w, needs=(True, False, False), **keywords)[0]
+    return lambda: gradient(dy, x, w, needs=(False, True, False), **keywords)[1]
+
+
+def _pool_call(library: Any, problem: Problem, shape: PoolShape) -> Callable[[], Any]:
+    x, dy, forward = problem.x, problem.dy, problem.direction == "forward"
+    if shape.kind == "global_avg":
+        if forward:
+            return partial(library.global_avg_pool, x)
+        return partial(library.grad.global_avg_pool, dy, shape.input)
+
+    operation = f"{shape.kind}_pool{shape.rank}d"
+    function, gradient = getattr(library, operation), getattr(library.grad, operation)
+    arguments: tuple[Any, ...] = (shape.norm, shape.window) if shape.kind == "lp" else (shape.window,)
+    keywords: dict[str, Any] = {}
+    if not shape.kind.startswith("adaptive"):
+        keywords = {"stride": shape.stride, "padding": shape.padding, "ceil_mode": shape.ceil_mode}
+    if forward:
+        return partial(function, x, *arguments, **keywords)
+    if shape.kind in ("max", "adaptive_max"):
+        _, indices = function(x, *arguments, return_indices=True, **keywords)
+        return partial(gradient, dy, indices, shape.input)
+    if shape.kind == "lp":
+        return partial(gradient, dy, x, function(x, *arguments, **keywords), *arguments, **keywords)
+    if shape.kind == "adaptive_avg":
+        return partial(gradient, dy, shape.input)
+    return partial(gradient, dy, shape.input, *arguments, **keywords)

@@ -1,0 +1,164 @@
+"""What a run finds: one row per shape and direction, one outcome per contestant in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = 1
+"""Version of the JSON's layout."""
+
+HOUSE = "fastconv"
+
+TIMED, UNSUPPORTED, DISAGREES, FAILED = "timed", "unsupported", "disagrees", "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one contestant fared; only the timed ones have `seconds`."""
+
+    status: str
+    note: str = ""
+    variant: str = ""
+    error: float | None = None
+    tolerance: float | None = None
+    seconds: float | None = None
+    samples: int = 0
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shape in one direction."""
+
+    shape: str
+    family: str
+    operation: str
+    direction: str
+    flops: int
+    traffic_bytes: int
+    roof_seconds: float
+    outcomes: dict[str, Outcome]
+
+    @property
+    def seconds(self) -> float | None:
+        """Median seconds of fastconv's call, None where it was not timed."""
+        return self.outcomes[HOUSE].seconds
+
+    def ratio(self, peer: str) -> float | None:
+        """Return how many times as long as fastconv `peer` takes, None where either was not timed."""
+        outcome = self.outcomes.get(peer)
+        if outcome is None or outcome.seconds is None or self.seconds is None:
+            return None
+        return outcome.seconds / self.seconds
+
+    @property
+    def roof_share(self) -> float | None:
+        """Roof time over fastconv's time."""
+        return None if self.seconds is None else self.roof_seconds / self.seconds
+
+    @property
+    def rate(self) -> float | None:
+        """GFLOP/s of a convolution, GB/s of a pool."""
+        work = self.traffic_bytes if self.operation == "pool" else self.flops
+        return None if self.seconds is None else work / self.seconds / 1e9
+
+
+@dataclass(frozen=True)
+class Group:
+    """The ratios against one peer over some rows: their geometric mean, and the worst with its shape."""
+
+    name: str
+    peer: str
+    whole: bool
+    """True for all convolutions and all pools, false for a family of shapes."""
+    count: int
+    mean: float
+    worst: float
+    worst_shape: str
+
+
+@dataclass
+class Report:
+    """A whole run."""
+
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    roof: dict[str, float]
+    peers: list[str]
+    """Everyone but fastconv, in the order of the table's columns."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Peers that were left out, and why."""
+    rows: list[Row] = field(default_factory=list)
+
+    def troubles(self) -> list[str]:
+        """Return a line for every result that was wrong and every call that failed."""
+        return [
+            f"{outcome.status.upper()}: {name} on {row.shape}, {row.direction}: {outcome.note}"
+            for row in self.rows
+            for name, outcome in row.outcomes.items()
+            if outcome.status in (DISAGREES, FAILED)
+        ]
+
+    def groups(self) -> list[Group]:
+        """Return means and worst ratios against each peer: of everything, by direction, by family."""
+        return [
+            group
+            for peer in self.peers
+            for name, whole, rows in _partitions(self.rows)
+            if (group := summarise(name, peer, rows, whole=whole)) is not None
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values, derived figures included."""
+        rows = [
+            asdict(row)
+            | {
+                "rate": row.rate,
+                "roof_share": row.roof_share,
+                "ratios": {peer: row.ratio(peer) for peer in self.peers},
+            }
+            for row in self.rows
+        ]
+        return {
+            "schema": SCHEMA,
+            "machine": self.machine,
+            "settings": self.settings,
+            "roof": self.roof,
+            "peers": self.peers,
+            "absent": self.absent,
+            "rows": rows,
+            "summary": [asdict(group) for group in self.groups()],
+        }
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Return ``exp(mean(log(values)))``, the mean that treats twice and half alike."""
+    logarithms = [math.log(value) for value in values]
+    return math.exp(math.fsum(logarithms) / len(logarithms))
+
+
+def summarise(name: str, peer: str, rows: Iterable[Row], *, whole: bool = False) -> Group | None:
+    """Return mean and worst of the ratios that `rows` have against `peer`, None where they have none."""
+    ratios = [
+        (ratio, f"{row.shape} {row.direction}") for row in rows if (ratio := row.ratio(peer)) is not None
+    ]
+    if not ratios:
+        return None
+    worst, shape = min(ratios)
+    return Group(name, peer, whole, len(ratios), geometric_mean(ratio for ratio, _ in ratios), worst, shape)
+
+
+def _partitions(rows: Sequence[Row]) -> Iterator[tuple[str, bool, list[Row]]]:
+    """Yield (name, is it a whole?, rows): convolutions and pools, each by direction too; then families."""
+    for title, pools in (("all convolutions", False), ("all pooling", True)):
+        chosen = [row for row in rows if (row.operation == "pool") == pools]
+        yield title, True, chosen
+        for direction in dict.fromkeys(row.direction for row in chosen):
+            yield f"{title}, {direction}", True, [row for row in chosen if row.direction == direction]
+    for family in dict.fromkeys(row.family for row in rows if row.operation != "pool"):
+        for direction in dict.fromkeys(row.direction for row in rows if row.family == family):
+            chosen = [row for row in rows if (row.family, row.direction) == (family, direction)]
+            yield f"{family}, {direction}", False, chosen

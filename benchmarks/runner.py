@@ -1,0 +1,144 @@
+"""The run itself: for every shape and direction check everyone's result, then race those that were right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from benchmarks import agreement, machine, roof, timing
+from benchmarks.agreement import Expected
+from benchmarks.peers import Peer, Unsupported, load
+from benchmarks.problem import Problem
+from benchmarks.results import DISAGREES, FAILED, HOUSE, TIMED, UNSUPPORTED, Outcome, Report, Row
+from benchmarks.settings import Settings
+from benchmarks.shapes import Shape
+from benchmarks.timing import Contestant
+
+RACING_SHARE = 0.5
+"""What of a hurried row's time is left for the race, after the checks and JAX's compiler."""
+
+
+@dataclass
+class Budget:
+    """Seconds to spend on timing a row: `per_row`, or less where the whole run must end by `deadline`."""
+
+    per_row: float
+    rows_left: int
+    deadline: float | None = None
+
+    def next_row(self) -> float:
+        """Return the seconds for the row that comes next."""
+        left, self.rows_left = self.rows_left, self.rows_left - 1
+        if self.deadline is None:
+            return self.per_row
+        return max(0.0, min(self.per_row, RACING_SHARE * (self.deadline - time.perf_counter()) / left))
+
+
+def load_peers(names: Iterable[str], settings: Settings) -> tuple[list[Peer], dict[str, str]]:
+    """Return fastconv and the installed ones of the named peers, and why the others are absent."""
+    peers, absent = [load(HOUSE, settings)], {}
+    for name in names:
+        try:
+            peers.append(load(name, settings))
+        except ImportError as error:
+            absent[name] = f"not installed ({error})"
+    return peers, absent
+
+
+def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, Contestant | None]:
+    """Run `peer` in each of its ways, compare the results, and return the contestant if all are right."""
+    tolerance = agreement.tolerance(peer.arithmetic, problem)
+    worst = 0.0
+    try:
+        calls = peer.calls(problem)
+        for variant, call in calls.items():
+            error = expected.error_of(peer.to_numpy(call()))
+            worst = max(worst, error)
+            if error > tolerance:
+                note = f"error {error:.1e} is beyond {tolerance:.0e}"
+                return Outcome(DISAGREES, note, variant, error, tolerance), None
+        variant, contestant = timing.fastest(calls, peer.name)
+    except Unsupported as reason:
+        return Outcome(UNSUPPORTED, str(reason)), None
+    except NotImplementedError as reason:
+        return Outcome(FAILED if peer.name == HOUSE else UNSUPPORTED, str(reason)), None
+    except Exception as reason:  # one broken call must not end the run
+        return Outcome(FAILED, f"{type(reason).__name__}: {reason}"), None
+    return Outcome(TIMED, "", variant, worst, tolerance), contestant
+
+
+def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: float) -> Row:
+    """Check and race one shape in one direction."""
+    expected = agreement.expected(problem)
+    outcomes: dict[str, Outcome] = {}
+    contestants: list[Contestant] = []
+    for peer in peers:
+        outcomes[peer.name], contestant = prepare(peer, problem, expected)
+        if contestant is not None:
+            contestants.append(contestant)
+    timing.race(contestants, budget)
+    for contestant in contestants:
+        outcomes[contestant.name] = replace(
+            outcomes[contestant.name],
+            seconds=contestant.median,
+            samples=len(contestant.samples),
+            repeats=contestant.repeats,
+        )
+    shape, itemsize = problem.shape, problem.x.dtype.itemsize
+    return Row(
+        shape=shape.name,
+        family=shape.family,
+        operation=shape.operation,
+        direction=problem.direction,
+        flops=shape.flops,
+        traffic_bytes=shape.elements_moved * itemsize,
+        roof_seconds=limits.seconds(shape, itemsize),
+        outcomes=outcomes,
+    )
+
+
+def run(
+    shapes: Sequence[Shape],
+    directions: Sequence[str],
+    peer_names: Sequence[str],
+    settings: Settings,
+    *,
+    seconds_per_row: float,
+    deadline: float | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Run everything and return the report; Ctrl-C ends the run early with the rows that are done.
+
+    Parameters
+    ----------
+    shapes, directions, peer_names : what to run, and against whom
+    settings : Settings
+    seconds_per_row : float
+        Seconds of timing for each shape and direction.
+    deadline : float, optional
+        Reading of `time.perf_counter` by which the run should be over: rows get less time then.
+    progress : callable
+        Told what is about to run.
+
+    """
+    peers, absent = load_peers(peer_names, settings)
+    limits = roof.measure(settings, seconds=min(0.5, max(0.02, seconds_per_row)))
+    report = Report(
+        machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
+        settings=asdict(settings),
+        roof=asdict(limits),
+        peers=[peer.name for peer in peers if peer.name != HOUSE],
+        absent=absent,
+    )
+    plan = [(shape, [name for name in shape.directions if name in directions]) for shape in shapes]
+    budget = Budget(seconds_per_row, sum(len(chosen) for _, chosen in plan), deadline)
+    try:
+        for shape, chosen in plan:
+            problem = Problem.draw(shape, settings)
+            for direction in chosen:
+                progress(f"{shape.name} {direction}")
+                report.rows.append(run_row(problem.towards(direction), peers, limits, budget.next_row()))
+    except KeyboardInterrupt:
+        report.absent["the rest"] = "interrupted"
+    return report

@@ -1,0 +1,101 @@
+"""Interleaved timing: every round samples each contestant once, and the order rotates.
+
+Whatever drifts on a machine (clock rate, other tenants, temperature) then falls on all of them alike, and
+the *ratios* of their medians hold even where the absolute times do not. A sample repeats the call until it
+lasts a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SAMPLE_SECONDS = 0.005
+"""A sample lasts at least about this long."""
+
+SETTLE_SECONDS = 0.002
+"""Pause before a sample, in which the worker threads of the one before stop spinning."""
+
+LEAST_SHARE = 0.05
+"""Seconds that every contestant may spend, however small the budget."""
+
+LEAST_ROUNDS = 3
+MOST_ROUNDS = 25
+
+
+@dataclass
+class Contestant:
+    """A call under test, how often a sample repeats it, and its samples in seconds per call."""
+
+    name: str
+    call: Callable[[], Any]
+    repeats: int = 1
+    samples: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Median seconds per call."""
+        return statistics.median(self.samples)
+
+    def sample(self) -> float:
+        """Return the mean seconds per call over `repeats` calls; short ones warm the caches with one more."""
+        call = self.call
+        time.sleep(SETTLE_SECONDS)
+        if self.repeats > 1:
+            call()
+        start = time.perf_counter()
+        for _ in range(self.repeats):
+            call()
+        return (time.perf_counter() - start) / self.repeats
+
+    def calibrate(self) -> float:
+        """Set `repeats` for a sample of `SAMPLE_SECONDS`, and return the seconds that one call took."""
+        self.call()
+        start = time.perf_counter()
+        self.call()
+        once = time.perf_counter() - start
+        self.repeats = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
+        return once
+
+
+def fastest(calls: dict[str, Callable[[], Any]], name: str) -> tuple[str, Contestant]:
+    """Return the fastest of the ways to run a problem, and its contestant called `name`, calibrated."""
+    trials: dict[str, tuple[float, Contestant]] = {}
+    for variant, call in calls.items():
+        contestant = Contestant(name, call)
+        once = contestant.calibrate()
+        trials[variant] = (min(once, contestant.sample()) if len(calls) > 1 else once, contestant)
+    variant = min(trials, key=lambda key: trials[key][0])
+    return variant, trials[variant][1]
+
+
+def race(contestants: Sequence[Contestant], budget: float) -> None:
+    """Sample the contestants in rounds until `budget` seconds are spent.
+
+    Everyone is sampled at least once. From then on a contestant that has used up its share of the budget
+    sits out, so that a slow one does not take the rounds of the others.
+    """
+    share = max(LEAST_SHARE, budget / max(1, len(contestants)))
+    spent = dict.fromkeys((contestant.name for contestant in contestants), 0.0)
+    start = time.perf_counter()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for round_number in range(MOST_ROUNDS):
+            if round_number >= LEAST_ROUNDS and time.perf_counter() - start > budget:
+                break
+            for place in range(len(contestants)):
+                contestant = contestants[(place + round_number) % len(contestants)]
+                if round_number and spent[contestant.name] > share:
+                    continue
+                before = time.perf_counter()
+                contestant.samples.append(contestant.sample())
+                spent[contestant.name] += time.perf_counter() - before
+    finally:
+        if collecting:
+            gc.enable()

@@ -1,0 +1,61 @@
+// Where the windows of a pool lie. Along one axis of `input` positions, window o of `output` holds
+//
+//   sliding     o * stride - before + t * dilation   for t < kernel, as far as these lie in [0, input)
+//   adaptive    floor(o * input / output) up to, not including, ceil((o + 1) * input / output)
+//
+// Seen from the other side, position i is held by the windows readers(i): a gradient is a pool over those.
+// Adaptive windows of one size and distance are turned into sliding ones, so that the word means irregular
+// ones from here on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/padding.h"
+#include "core/taps.h"
+#include "core/tensor_view.h"
+
+namespace fastconv {
+
+struct PoolAxis {
+  int64_t input = 1, output = 1;
+  int64_t kernel = 1, stride = 1, dilation = 1, before = 0, after = 0;  // sliding windows
+  bool adaptive = false;
+
+  // The input positions of window o, `dilation` apart.
+  Taps taps(int64_t o) const;
+  // How many of the window's taps lie in the input or in its padding: not those that ceil_mode adds beyond.
+  int64_t counted(int64_t o) const;
+  // The windows that hold input position i, `reader_step` apart.
+  Taps readers(int64_t i) const;
+  int64_t reader_step() const;
+  // No window holds more positions, no position has more readers.
+  int64_t most_taps() const;
+  int64_t most_readers() const;
+  // One window, of the whole axis and nothing else.
+  bool whole() const;
+};
+
+struct PoolProblem {
+  PoolAxis axis[kAxes];
+  bool count_include_pad = true;
+  int64_t divisor_override = 0;  // 0: the windows' own sizes divide
+
+  int64_t windows() const;    // in a plane
+  int64_t positions() const;  // in a plane
+  // What a window's sum is divided by is divisor(0, o0) * divisor(1, o1) * divisor(2, o2), never 0.
+  int64_t divisor(int i, int64_t o) const;
+};
+
+// The arguments of a call, the last `rank` axes counting. Both throw std::invalid_argument, which begins with
+// `function`.
+PoolProblem sliding_pool(const std::string& function, int rank, const int64_t (&input)[kAxes],
+                         const int64_t (&kernel)[kAxes], const int64_t (&stride)[kAxes],
+                         const PaddingSpec& padding, const int64_t (&dilation)[kAxes], bool ceil_mode);
+PoolProblem adaptive_pool(const std::string& function, const int64_t (&input)[kAxes],
+                          const int64_t (&output)[kAxes]);
+
+// Where every axis is whole(): the same windows over planes of one axis.
+PoolProblem flattened(const PoolProblem& problem);
+
+}  // namespace fastconv

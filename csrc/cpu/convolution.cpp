@@ -1,0 +1,42 @@
+#include "cpu/convolution.h"
+
+#include "core/conv_as_gemm.h"
+#include "cpu/depthwise.h"
+#include "cpu/implicit_gemm.h"
+
+namespace fastconv::cpu {
+
+void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, const FilterView& w, const Epilogue& epilogue,
+                  const ImageView& y) {
+  const PixelGather g = forward_gather(p, x, y);
+  if (plan.algorithm == Algorithm::direct) {
+    filter_depthwise(plan.machine, g, p.mode, w, false, epilogue);
+  } else {
+    multiply_pixels_by_filters(plan.machine, {g}, w, false, p.groups, epilogue);
+  }
+}
+
+void conv_input_gradient(const Plan& plan, const ConvProblem& p, const ImageView& dy, const FilterView& w,
+                         const Epilogue& epilogue, const ImageView& dx) {
+  const InputGradientGathers gathers = input_gradient_gathers(p, dy, dx);
+  if (gathers.untouched) {
+    multiply_pixels_by_filters(plan.machine, {own_pixels(dx, true)}, w, true, p.groups, epilogue);
+  }
+  if (plan.algorithm == Algorithm::direct && p.mode == PaddingMode::zeros) {
+    for (const PixelGather& g : gathers.phases) filter_depthwise(plan.machine, g, p.mode, w, true, epilogue);
+  } else {
+    multiply_pixels_by_filters(plan.machine, gathers.phases, w, true, p.groups, epilogue);
+  }
+}
+
+void conv_weight_gradient(const Plan& plan, const ConvProblem& p, const ImageView& dy, const ImageView& x,
+                          const FilterView& dw) {
+  const PixelGather g = forward_gather(p, x, dy);
+  if (plan.algorithm == Algorithm::direct) {
+    correlate_depthwise(plan.machine, g, p.mode, dw);
+  } else {
+    multiply_images(plan.machine, own_pixels(dy), g, p.groups, dw);
+  }
+}
+
+}  // namespace fastconv::cpu

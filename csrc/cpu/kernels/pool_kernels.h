@@ -1,0 +1,45 @@
+// The pools' part of the table.
+#pragma once
+
+#include "cpu/kernel_table.h"
+#include "cpu/kernels/pool_gradient.h"
+#include "cpu/kernels/pool_lanes.h"
+#include "cpu/kernels/pool_scatter.h"
+#include "cpu/kernels/pool_sliding.h"
+#include "cpu/kernels/pool_window.h"
+
+namespace fastconv::cpu::FASTCONV_ISA {
+namespace {
+
+template <class V, class S, PoolOperation kOperation>
+constexpr void add_pool(PoolKernels& k, int dtype) {
+  constexpr int i = static_cast<int>(kOperation);
+  k.sliding[i][dtype] = pool_sliding<V, S, kOperation>;
+  k.window[i][dtype] = pool_window<V, S, kOperation>;
+  k.lanes[i][dtype] = pool_lanes<V, S, kOperation>;
+}
+
+template <class V, class S>
+constexpr void add_pools(PoolKernels& k, Dtype type) {
+  const int dtype = static_cast<int>(type);
+  add_pool<V, S, PoolOperation::max>(k, dtype);
+  add_pool<V, S, PoolOperation::mean>(k, dtype);
+  add_pool<V, S, PoolOperation::power>(k, dtype);
+  k.gradient_row[0][dtype] = pool_gradient_row<V, S, MeanGradient>;
+  k.gradient_row[1][dtype] = pool_gradient_row<V, S, PowerGradient>;
+  k.gradient_lanes[0][dtype] = pool_gradient_lanes<V, S, MeanGradient>;
+  k.gradient_lanes[1][dtype] = pool_gradient_lanes<V, S, PowerGradient>;
+  k.scatter_add[dtype] = scatter_add<V, S>;
+}
+
+constexpr PoolKernels pool_kernels() {
+  PoolKernels k{};
+  add_pools<VecF32, float>(k, Dtype::float32);
+  add_pools<VecF64, double>(k, Dtype::float64);
+  add_pools<VecF32, Float16>(k, Dtype::float16);
+  add_pools<VecF32, BFloat16>(k, Dtype::bfloat16);
+  return k;
+}
+
+}  // namespace
+}  // namespace fastconv::cpu::FASTCONV_ISA

@@ -1,0 +1,168 @@
+// What a pool makes of the elements under a window. An operation is a little monoid that walks along as a
+// State:
+//
+//   start()                  nothing seen yet
+//   add(state, x, number)    one more element in each lane; `number` tells the elements of a window apart, in
+//   rising order value(state)             the state as one vector, which the elements of another can be added
+//   to with merge(a, b) finish(v, divisor)       the result
+//
+// NumberedMaximum also remembers the number of the maximum. A number in a lane is never computed with: it is
+// the bits of 1.0 plus the number, so that comparisons order it, below 2^30, and no flushing of denormals
+// touches it.
+#pragma once
+
+#include "cpu/kernel_table.h"
+
+namespace fastconv::cpu::FASTCONV_ISA {
+namespace {
+
+inline void set_lane_number(float* lane, int64_t number) {
+  const std::uint32_t bits = 0x3f800000u + static_cast<std::uint32_t>(number);
+  __builtin_memcpy(lane, &bits, sizeof bits);
+}
+inline void set_lane_number(double* lane, int64_t number) {
+  const std::int64_t bits = 0x3ff0000000000000 + number;
+  __builtin_memcpy(lane, &bits, sizeof bits);
+}
+inline int64_t number_of_lane(float lane) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &lane, sizeof bits);
+  return static_cast<int64_t>(bits) - 0x3f800000;
+}
+inline int64_t number_of_lane(double lane) {
+  std::int64_t bits;
+  __builtin_memcpy(&bits, &lane, sizeof bits);
+  return bits - 0x3ff0000000000000;
+}
+template <class V>
+V all_numbered(int64_t number) {
+  typename V::Scalar lane;
+  set_lane_number(&lane, number);
+  return V::all(lane);
+}
+
+// x where it is above `than`, or the first NaN; `than` among equals.
+template <class V>
+typename V::Mask beats(V x, V than) {
+  return (than < x) | (is_nan(x) & (than == than));
+}
+
+template <class V>
+V lowest() {
+  return V::all(-static_cast<typename V::Scalar>(__builtin_inf()));
+}
+
+template <class V>
+struct Maximum {
+  using State = V;
+  static constexpr bool kNumbers = false;
+  V start() const { return lowest<V>(); }
+  // max() returns its second argument when one is NaN: one that is already there stays.
+  void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
+  V value(V state) const { return state; }
+  V merge(V a, V b) const { return select(is_nan(b), b, max(b, a)); }
+  V finish(V v, V) const { return v; }
+};
+
+template <class V>
+struct NumberedMaximum {
+  struct State {
+    V value, number;
+  };
+  static constexpr bool kNumbers = true;
+  State start() const { return {lowest<V>(), all_numbered<V>(0)}; }
+  void add(State& state, V x, int64_t number) const {
+    const auto wins = beats(x, state.value);
+    state.value = select(wins, x, state.value);
+    state.number = select(wins, all_numbered<V>(number), state.number);
+  }
+  V value(const State& state) const { return state.value; }
+  V finish(V v, V) const { return v; }
+};
+
+template <class V>
+struct Mean {
+  using State = V;
+  static constexpr bool kNumbers = false;
+  V start() const { return V::zero(); }
+  void add(V& state, V x, int64_t) const { state = state + x; }
+  V value(V state) const { return state; }
+  V merge(V a, V b) const { return a + b; }
+  V finish(V v, V divisor) const { return v / divisor; }
+};
+
+inline float raise(float x, float p) {
+  return __builtin_powf(x, p);
+}
+inline double raise(double x, double p) {
+  return __builtin_pow(x, p);
+}
+template <class V>
+V raise(V x, typename V::Scalar p) {
+  typename V::Scalar lanes[V::kLanes];
+  x.store(lanes);
+  for (int i = 0; i < V::kLanes; ++i) lanes[i] = raise(lanes[i], p);
+  return V::load(lanes);
+}
+
+// x^p for x >= 0; small whole exponents by multiplication.
+template <class V>
+struct Exponent {
+  using T = typename V::Scalar;
+  static constexpr int kMostProducts = 8;
+  T p;
+  int whole;
+  explicit Exponent(double exponent) : p(static_cast<T>(exponent)), whole(0) {
+    for (int n = 0; n <= kMostProducts; ++n)
+      if (exponent == n) whole = n;
+  }
+  V operator()(V x) const {
+    if (p == 0) return V::all(T(1));
+    if (whole == 0) return raise(x, p);
+    V product = x;
+    for (int i = 1; i < whole; ++i) product = product * x;
+    return product;
+  }
+};
+
+template <class V>
+struct PowerSum {
+  using T = typename V::Scalar;
+  using State = V;
+  static constexpr bool kNumbers = false;
+  Exponent<V> power;
+  explicit PowerSum(double p) : power(p) {}
+  V start() const { return V::zero(); }
+  void add(V& state, V x, int64_t) const { state = state + power(abs(x)); }
+  V value(V state) const { return state; }
+  V merge(V a, V b) const { return a + b; }
+  V finish(V v, V) const {
+    return power.whole == 1 ? v : power.whole == 2 ? sqrt(v) : raise(v, T(1) / power.p);
+  }
+};
+
+// Calls walk(operation) with what a row asks for.
+template <class V, PoolOperation kOperation, class Walk>
+void with_operation(const PoolRow& r, const Walk& walk) {
+  if constexpr (kOperation == PoolOperation::mean) {
+    walk(Mean<V>());
+  } else if constexpr (kOperation == PoolOperation::power) {
+    walk(PowerSum<V>(r.p));
+  } else if (r.indices) {
+    walk(NumberedMaximum<V>());
+  } else {
+    walk(Maximum<V>());
+  }
+}
+
+// The divisors of windows [column, column + count), as vectors; ones where the operation has none.
+template <class V>
+V divisors(const PoolRow& r, int64_t column, int count) {
+  using T = typename V::Scalar;
+  if (!r.divisor) return V::all(T(1));
+  return V::all(static_cast<T>(r.row_divisor)) *
+         V::load_partial(static_cast<const T*>(r.divisor) + column, count);
+}
+
+}  // namespace
+}  // namespace fastconv::cpu::FASTCONV_ISA

@@ -1,0 +1,200 @@
+#include "cpu/packing.h"
+
+#include <algorithm>
+
+namespace fastconv::cpu {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return a <= 0 ? -(-a / b) : (a + b - 1) / b; }
+
+template <class T>
+void clear(T* dst, int64_t row_stride, int64_t col_stride, int64_t rows, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j) dst[i * row_stride + j * col_stride] = T(0);
+}
+
+// The source indices that position j reads through a tap: one on the line, further ones from the list.
+template <class Visit>
+void for_each_source(const AxisGather& axis, const TapMap& tap, int64_t j, const Visit& visit) {
+  if (tap.low <= j && j < tap.high) visit(j * axis.step + tap.offset);
+  if (tap.extra.empty()) return;
+  auto it = std::lower_bound(tap.extra.begin(), tap.extra.end(), j,
+                             [](const std::pair<int64_t, int64_t>& e, int64_t v) { return e.first < v; });
+  for (; it != tap.extra.end() && it->first == j; ++it) visit(it->second);
+}
+
+// Some channels of some pixels of one span through one tap, as a block: rows are channels, columns pixels.
+template <class T>
+struct SpanCopy {
+  const KernelTable& table;
+  const PixelGather& g;
+  const PixelSpan& span;
+  const TapMap& inner;  // the tap along the innermost axis
+  int64_t channel;
+  int64_t rows;
+  T* dst;
+  int64_t row_stride, pixel_stride;
+  bool written = false;
+
+  // Reads the source row at `offset`. The first row read writes the whole block, zeros included; further ones add.
+  void read_row(int64_t offset) {
+    const AxisGather& axis = g.axis[kAxes - 1];
+    const int64_t j = span.position[kAxes - 1], end = j + span.length;
+    const int64_t low = std::clamp(inner.low, j, end), high = std::clamp(inner.high, low, end);
+    if (!written) {
+      clear(dst, row_stride, pixel_stride, rows, low - j);
+      clear(dst + (high - j) * pixel_stride, row_stride, pixel_stride, rows, end - high);
+    }
+    copy(offset, low - j, low * axis.step + inner.offset, axis.step, high - low, written);
+    written = true;
+    if (inner.extra.empty()) return;
+    auto it = std::lower_bound(inner.extra.begin(), inner.extra.end(), j,
+                               [](const std::pair<int64_t, int64_t>& e, int64_t v) { return e.first < v; });
+    for (; it != inner.extra.end() && it->first < end; ++it) copy(offset, it->first - j, it->second, 1, 1, true);
+  }
+
+  void copy(int64_t offset, int64_t at, int64_t from, int64_t step, int64_t pixels, bool add) {
+    if (pixels <= 0) return;
+    const ImageView& s = g.source;
+    const int64_t stride = s.stride[kAxes - 1];
+    table.copy_block[static_cast<int>(s.dtype)](
+        {element(s.data, s.dtype, offset + channel * s.channel_stride + from * stride), s.channel_stride, step * stride,
+         dst + at * pixel_stride, row_stride, pixel_stride, rows, pixels, add});
+  }
+
+  void run(const TapMap& outer0, const TapMap& outer1) {
+    const ImageView& s = g.source;
+    const int64_t base = span.image * s.batch_stride;
+    for_each_source(g.axis[0], outer0, span.position[0], [&](int64_t i) {
+      for_each_source(g.axis[1], outer1, span.position[1],
+                      [&](int64_t k) { read_row(base + i * s.stride[0] + k * s.stride[1]); });
+    });
+    if (!written) clear(dst, row_stride, pixel_stride, rows, span.length);
+  }
+};
+
+// The channels whose feature lies in [begin, end) for one tap.
+struct ChannelRange {
+  int64_t low, high;
+};
+ChannelRange channels_of(const FeatureOrder& o, int64_t tap, int64_t begin, int64_t end) {
+  const int64_t at = tap * o.tap_step;
+  return {std::clamp<int64_t>(ceil_div(begin - at, o.channel_step), 0, o.channels),
+          std::clamp<int64_t>(ceil_div(end - at, o.channel_step), 0, o.channels)};
+}
+
+// One panel's worth of pack_pixels: features [begin, end) land at (feature - begin) * feature_stride.
+template <class T>
+void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t first_channel,
+                   const FeatureOrder& order, int64_t begin, int64_t end, int64_t feature_stride, int64_t panel_pixels,
+                   int64_t panel_stride, int64_t pixel_stride, T* packed) {
+  int64_t tap = 0;
+  for (const TapMap& t0 : g.axis[0].taps)
+    for (const TapMap& t1 : g.axis[1].taps)
+      for (const TapMap& t2 : g.axis[2].taps) {
+        const ChannelRange c = channels_of(order, tap, begin, end);
+        const int64_t feature = c.low * order.channel_step + tap * order.tap_step - begin;
+        ++tap;
+        if (c.low >= c.high) continue;
+        for (const PixelSpan& span : spans) {
+          T* dst = packed + feature * feature_stride + span.first / panel_pixels * panel_stride +
+                   span.first % panel_pixels * pixel_stride;
+          SpanCopy<T>{table, g, span, t2, first_channel + c.low, c.high - c.low, dst, feature_stride * order.channel_step,
+                      pixel_stride}
+              .run(t0, t1);
+        }
+      }
+}
+
+}  // namespace
+
+void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel, std::vector<PixelSpan>* spans) {
+  spans->clear();
+  const int64_t n0 = g.axis[0].positions, n1 = g.axis[1].positions, n2 = g.axis[2].positions;
+  PixelSpan s;
+  int64_t p = begin;
+  s.position[2] = p % n2, p /= n2;
+  s.position[1] = p % n1, p /= n1;
+  s.position[0] = p % n0;
+  s.image = p / n0;
+  for (int64_t done = 0; done < count; done += s.length) {
+    s.first = done;
+    s.length = std::min({n2 - s.position[2], count - done, panel - done % panel});
+    spans->push_back(s);
+    s.position[2] += s.length;
+    if (s.position[2] < n2) continue;
+    s.position[2] = 0;
+    if (++s.position[1] < n1) continue;
+    s.position[1] = 0;
+    if (++s.position[0] < n0) continue;
+    s.position[0] = 0;
+    ++s.image;
+  }
+}
+
+void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t* offsets) {
+  const ImageView& r = g.result;
+  for (const PixelSpan& s : spans) {
+    int64_t at = s.image * r.batch_stride;
+    for (int a = 0; a < kAxes; ++a) at += s.position[a] * r.stride[a];
+    for (int64_t i = 0; i < s.length; ++i) offsets[s.first + i] = at + i * r.stride[kAxes - 1];
+  }
+}
+
+template <class T>
+void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t first_channel,
+                 const FeatureOrder& order, int64_t begin, int64_t count, bool features_are_lines, const PanelLayout& layout,
+                 T* packed) {
+  constexpr int64_t kOne = int64_t{1} << 62;
+  if (!features_are_lines) {
+    pack_features(table, g, spans, first_channel, order, begin, begin + count, layout.depth_stride, layout.panel_lines,
+                  layout.panel_stride, layout.line_stride, packed);
+    return;
+  }
+  for (int64_t at = 0; at < count; at += layout.panel_lines) {
+    const int64_t end = std::min(at + layout.panel_lines, count);
+    pack_features(table, g, spans, first_channel, order, begin + at, begin + end, layout.line_stride, kOne, 0,
+                  layout.depth_stride, packed + at / layout.panel_lines * layout.panel_stride);
+  }
+}
+
+template <class T>
+void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::vector<int64_t>& kernel_tap,
+                  const FeatureOrder& order, int64_t first, int64_t lines, int64_t begin, int64_t count,
+                  const PanelLayout& layout, T* packed) {
+  const FilterView& w = m.filters;
+  const int64_t filter_stride = w.channels * w.taps;
+  const int64_t line_step = m.by_channel ? w.taps : filter_stride;
+  const int64_t feature_step = m.by_channel ? filter_stride : w.taps;
+  const bool whole_kernel = order.tap_step == 1 && !m.by_channel && order.taps == w.taps;
+  const auto copy = table.copy_block[static_cast<int>(w.dtype)];
+  for (int64_t at = 0; at < lines; at += layout.panel_lines) {
+    const int64_t rows = std::min(layout.panel_lines, lines - at);
+    const int64_t origin = m.first_filter * filter_stride + (first + at) * line_step;
+    T* panel = packed + at / layout.panel_lines * layout.panel_stride;
+    if (whole_kernel) {  // features lie in memory as they are numbered
+      copy({element(w.data, w.dtype, origin + begin), line_step, 1, panel, layout.line_stride, layout.depth_stride, rows, count,
+            false});
+      continue;
+    }
+    for (int64_t t = 0; t < order.taps; ++t) {
+      const ChannelRange c = channels_of(order, t, begin, begin + count);
+      if (c.low >= c.high) continue;
+      const int64_t feature = c.low * order.channel_step + t * order.tap_step - begin;
+      const int64_t from = origin + c.low * feature_step + kernel_tap[static_cast<std::size_t>(t)];
+      copy({element(w.data, w.dtype, from), line_step, feature_step, panel + feature * layout.depth_stride,
+            layout.line_stride, layout.depth_stride * order.channel_step, rows, c.high - c.low, false});
+    }
+  }
+}
+
+template void pack_pixels<float>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&, int64_t,
+                                 const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&, float*);
+template void pack_pixels<double>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&, int64_t,
+                                  const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&, double*);
+template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&, const FeatureOrder&,
+                                  int64_t, int64_t, int64_t, int64_t, const PanelLayout&, float*);
+template void pack_filters<double>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&, const FeatureOrder&,
+                                   int64_t, int64_t, int64_t, int64_t, const PanelLayout&, double*);
+
+}  // namespace fastconv::cpu

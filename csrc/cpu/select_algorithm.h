@@ -1,0 +1,36 @@
+// Which route serves a call, and why not another: a pure function of the problem, the precision and the machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/conv_problem.h"
+#include "cpu/blocking.h"
+
+namespace fastconv::cpu {
+
+enum class Direction : int { forward, input_gradient, weight_gradient };
+enum class Precision : int { highest, high, medium };
+enum class Algorithm : int { implicit_gemm, direct };
+
+const char* name_of(Algorithm a);
+
+struct Machine {
+  const KernelTable* table;
+  CacheSizes caches;
+  int threads;
+  static Machine current();
+};
+
+struct Plan {
+  Algorithm algorithm;
+  Machine machine;
+  std::vector<std::string> reasons;  // why no faster route, for explain()
+};
+
+// requested: "auto" or the name of a route. std::invalid_argument where it is unknown or can't serve the call; `function` is
+// for the message. The choice never depends on the batch, so that an image's result does not either.
+Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype, Precision precision,
+                      const std::string& requested, const Machine& machine);
+
+}  // namespace fastconv::cpu

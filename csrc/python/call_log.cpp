@@ -1,0 +1,37 @@
+#include "python/call_log.h"
+
+#include <atomic>
+#include <cstdio>
+
+namespace fastconv::python {
+namespace {
+
+std::atomic<PyObject*> callback_object{nullptr};  // a strong reference, or null
+
+}  // namespace
+
+void set_verbose_callback(const py::object& callback) {
+  PyObject* fresh = callback.is_none() ? nullptr : py::object(callback).release().ptr();
+  Py_XDECREF(callback_object.exchange(fresh));
+}
+
+CallLog::CallLog(const char* function) : wanted_(callback_object.load() != nullptr) {
+  if (!wanted_) return;
+  text_ = function;
+  start_ = std::chrono::steady_clock::now();
+}
+
+CallLog::~CallLog() {
+  PyObject* callback = wanted_ ? callback_object.load() : nullptr;
+  if (!callback || PyErr_Occurred()) return;
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start_;
+  char time[32];
+  std::snprintf(time, sizeof time, " %.3f ms", elapsed.count());
+  try {
+    py::reinterpret_borrow<py::object>(callback)(text_ + time);
+  } catch (py::error_already_set& e) {  // a broken logger must not break the call
+    e.discard_as_unraisable("fastconv's verbose callback");
+  }
+}
+
+}  // namespace fastconv::python

@@ -1,0 +1,49 @@
+// The arguments that all convolutions share, read and checked.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include "core/conv_problem.h"
+#include "cpu/select_algorithm.h"
+#include "python/array.h"
+
+namespace fastconv::python {
+
+cpu::Precision read_precision(const std::string& function, const py::object& value);  // None: the process's default
+cpu::Activation read_activation(const std::string& function, const py::object& value);
+std::array<bool, 3> read_needs(const std::string& function, const py::object& value);
+
+void set_default_precision(const py::object& value);
+std::string default_precision();
+
+// One call of a convolution: first its keywords, then (complete) the arrays' shapes, which make it a ConvProblem.
+struct ConvCall {
+  ConvCall(const char* name, int rank, bool transposed, const py::object& stride, const py::object& padding,
+           const py::object& output_padding, const py::object& dilation, const py::object& groups,
+           const py::object& padding_mode, const py::object& data_format, const py::object& activation,
+           const py::object& precision, const py::object& algorithm);
+
+  // Fits x and w's shape to the keywords; x as a view.
+  ImageView complete(const Array& x, const Shape& filter_shape);
+  // The same from shapes alone.
+  void complete(const Shape& x_shape, const Shape& filter_shape);
+  cpu::Plan plan(cpu::Direction direction, Dtype dtype) const;
+  std::string text(const Array& x, const Array& w, const cpu::Plan& plan) const;
+
+  std::string function;
+  bool transposed, channels_last, batched = true;
+  cpu::Activation activation;
+  cpu::Precision precision;
+  std::string algorithm;
+  ConvProblem problem;
+
+ private:
+  void complete(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes], const Shape& filter_shape);
+  ConvArguments arguments_;
+};
+
+void bind_explain(py::module_& m);
+
+}  // namespace fastconv::python

@@ -1,0 +1,191 @@
+"""Elementwise activations, and softmax.
+
+    relu(x) = max(x, 0)                   relu6(x) = min(max(x, 0), 6)
+    leaky_relu(x) = x or slope * x        sigmoid(x) = 1 / (1 + exp(-x))
+    gelu(x) = x * Phi(x)                  silu(x) = x * sigmoid(x)
+
+Most derivatives follow from y alone, so that x need not be kept; those of gelu and silu need x.
+
+GELU: D. Hendrycks, K. Gimpel, "Gaussian error linear units", arXiv:1606.08415. SiLU: S. Elfwing, E. Uchibe,
+K. Doya, "Sigmoid-weighted linear units", Neural Networks 107 (2018).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fastconv import _core
+from fastconv.nn.module import Layer, Pullback
+from fastconv.nn.parameter import Array
+
+NEED_INPUT = frozenset({"gelu", "silu"})
+
+
+def activation_pullback(name: str, x: Array | None, y: Array) -> Pullback:
+    """Return ``dy -> dx`` of the activation `name` at ``y = f(x)``; only gelu and silu want `x`."""
+    kept = {"x": x} if name in NEED_INPUT else {"y": y}
+    return lambda dy: _core.activation_grad(dy, name, **kept)
+
+
+class _Activation(Layer):
+    name: ClassVar[str]
+
+    def forward(self, x: Array) -> Array:
+        return _core.activation(x, self.name)
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        y = _core.activation(x, self.name)
+        return y, activation_pullback(self.name, x, y)
+
+
+class ReLU(_Activation):
+    """Rectified linear unit, max(x, 0), for arrays of any shape; NaN stays NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.ReLU()(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+
+    name = "relu"
+
+
+class ReLU6(_Activation):
+    """Rectified linear unit cut at six, min(max(x, 0), 6), for arrays of any shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.ReLU6()(np.array([-1.0, 2.0, 9.0]))
+    array([0., 2., 6.])
+    """
+
+    name = "relu6"
+
+
+class LeakyReLU(_Activation):
+    """Rectified linear unit with a slope below zero: x where x > 0, else negative_slope * x.
+
+    Parameters
+    ----------
+    negative_slope : float
+        The slope. The default, 0.01, runs in a compiled kernel, others in NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.LeakyReLU(0.2)(np.array([-1.0, 2.0]))
+    array([-0.2,  2. ])
+    """
+
+    name = "leaky_relu"
+    compiled_slope = 0.01
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Array) -> Array:
+        return self.vjp(x)[0]
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        if self.negative_slope == self.compiled_slope:
+            return super().vjp(x)
+        slopes = np.where(x > 0, x.dtype.type(1), x.dtype.type(self.negative_slope))
+        return np.multiply(x, slopes), lambda dy: np.multiply(dy, slopes)
+
+
+class Sigmoid(_Activation):
+    """Logistic function, 1 / (1 + exp(-x)), for arrays of any shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Sigmoid()(np.array([0.0]))
+    array([0.5])
+    """
+
+    name = "sigmoid"
+
+
+class Tanh(_Activation):
+    """Hyperbolic tangent, for arrays of any shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Tanh()(np.array([0.0, 100.0]))
+    array([0., 1.])
+    """
+
+    name = "tanh"
+
+
+class GELU(_Activation):
+    """Gaussian error linear unit, x times the normal distribution function of x (the exact form).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.GELU()(np.array([1.0])).round(4)
+    array([0.8413])
+    """
+
+    name = "gelu"
+
+
+class SiLU(_Activation):
+    """Sigmoid-weighted linear unit, x * sigmoid(x), also known as swish.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.SiLU()(np.array([1.0])).round(4)
+    array([0.7311])
+    """
+
+    name = "silu"
+
+
+class Softmax(Layer):
+    """Exponentials scaled to sum 1 along one axis.
+
+    ``losses.cross_entropy`` has it built in: it takes what would come before this layer.
+
+    Parameters
+    ----------
+    axis : int
+        The axis that holds the classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Softmax()(np.array([[0.0, np.log(3.0)]])).round(2)
+    array([[0.25, 0.75]])
+    """
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        return self._from_last(_core.softmax(self._to_last(x)))
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        y = _core.softmax(self._to_last(x))
+        return self._from_last(y), lambda dy: self._from_last(_core.softmax_grad(self._to_last(dy), y))
+
+    def _to_last(self, x: Array) -> Array:
+        return np.moveaxis(x, self.axis, -1)
+
+    def _from_last(self, y: Array) -> Array:
+        return np.ascontiguousarray(np.moveaxis(y, -1, self.axis))

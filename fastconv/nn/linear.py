@@ -1,0 +1,148 @@
+"""The fully connected layer, and the change of shape that stands before it.
+
+y = x w^T + b    x (..., in_features), w (out_features, in_features), b (out_features,)
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv import _core
+from fastconv.nn.activations import NEED_INPUT, activation_pullback
+from fastconv.nn.init import initialiser
+from fastconv.nn.module import Layer, Pullback, Rng
+from fastconv.nn.parameter import Array, Parameter
+
+
+class Linear(Layer):
+    """Fully connected layer: (..., in_features) to (..., out_features).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes of the last axis of input and output.
+    bias : bool
+        Whether a bias is added; it starts at zero.
+    activation : str, optional
+        ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"sigmoid"``, ``"tanh"``, ``"gelu"`` or ``"silu"``, in the
+        same pass.
+    precision : str, optional
+        ``"highest"``, ``"high"`` or ``"medium"``; ``None`` is the default of the process.
+    init : str
+        How the weight is drawn: ``"he"``, ``"glorot"``, ``"zeros"``, or another name of ``fastconv.nn.init``.
+    rng : numpy.random.Generator or int, optional
+        Where the draw comes from; an int is a seed.
+    dtype : dtype
+        Of the parameters, and so of the inputs.
+
+    Raises
+    ------
+    ValueError
+        Sizes below 1 or an unknown `init`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> layer = nn.Linear(4, 2, rng=0)
+    >>> layer(np.ones((3, 4), np.float32)).shape
+    (3, 2)
+    >>> layer.backward(np.ones((3, 2), np.float32)).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        activation: str | None = None,
+        precision: str | None = None,
+        init: str = "he",
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if operator.index(value) < 1:
+                raise ValueError(f"Linear: {name} must be at least 1, got {value}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.activation = activation
+        self.precision = precision
+        self.weight = Parameter(initialiser(init)((out_features, in_features), rng, dtype=dtype), "weight")
+        self.bias = Parameter(np.zeros(out_features, dtype), "bias") if bias else None
+
+    def _product(self, x: Array, activation: str | None) -> Array:
+        bias = None if self.bias is None else self.bias.data
+        return _core.linear(x, self.weight.data, bias, activation, self.precision, None)
+
+    def forward(self, x: Array) -> Array:
+        return self._product(x, self.activation)
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        activate: Pullback | None = None
+        if self.activation in NEED_INPUT:
+            before = self._product(x, None)
+            y = _core.activation(before, self.activation)
+            activate = activation_pullback(self.activation, before, y)
+        else:
+            y = self._product(x, self.activation)
+            if self.activation is not None:
+                activate = activation_pullback(self.activation, None, y)
+
+        def pullback(dy: Array) -> Array:
+            if activate is not None:
+                dy = activate(dy)
+            dx, dw, db = _core.linear_grad(dy, x, self.weight.data, (True, True, self.bias is not None))
+            self.weight.accumulate(dw)
+            if self.bias is not None:
+                self.bias.accumulate(db)
+            return dx
+
+        return y, pullback
+
+    def multiply_adds(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> int:
+        return math.prod(output_shape) * self.in_features
+
+
+class Flatten(Layer):
+    """Merge the axes `start_dim` to `end_dim` into one: by default (N, C, H, W) to (N, C * H * W).
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        First and last axis to merge; negative ones count from the end.
+
+    Raises
+    ------
+    ValueError
+        When called: axes that the input does not have, or the first after the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Flatten()(np.zeros((2, 16, 5, 5), np.float32)).shape
+    (2, 400)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, x: Array) -> Array:
+        start, end = (axis + x.ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim))
+        if not 0 <= start <= end < x.ndim:
+            axes = f"{self.start_dim} to {self.end_dim}"
+            raise ValueError(f"Flatten: axes {axes} can't be merged in x of shape {tuple(x.shape)}")
+        return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        shape = x.shape
+        return self.forward(x), lambda dy: dy.reshape(shape)

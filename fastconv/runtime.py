@@ -1,0 +1,419 @@
+"""Run-time controls: threads, precision, the memory pool, and what the library says about itself."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numpy.typing import DTypeLike
+
+from fastconv import _core
+from fastconv._typing import Activation, DataFormat, Padding, PaddingMode, Precision, Shape, Sizes
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a call may use.
+
+    It holds for the whole process. Results are the same, bit for bit, with any number.
+
+    Parameters
+    ----------
+    n : int
+        Number of threads, at least 1.
+
+    Raises
+    ------
+    TypeError
+        If `n` is no integer.
+    ValueError
+        If `n` is smaller than 1.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> before = fc.get_num_threads()
+    >>> fc.set_num_threads(1)
+    >>> fc.get_num_threads()
+    1
+    >>> fc.set_num_threads(before)
+    """
+    _core.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """Tell how many threads a call may use.
+
+    Returns
+    -------
+    int
+        What was set, or at the start `OMP_NUM_THREADS`, or the number of CPUs that affinity and control group
+        leave to this process.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.get_num_threads() >= 1
+    True
+    """
+    return _core.get_num_threads()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Set how many threads a call may use, for the length of a `with` block.
+
+    It holds for the whole process, other Python threads included.
+
+    Parameters
+    ----------
+    n : int
+        Number of threads, at least 1.
+
+    Raises
+    ------
+    TypeError
+        If `n` is no integer.
+    ValueError
+        If `n` is smaller than 1.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> with fc.threads(1):
+    ...     fc.get_num_threads()
+    1
+    """
+    before = _core.get_num_threads()
+    _core.set_num_threads(n)
+    try:
+        yield
+    finally:
+        _core.set_num_threads(before)
+
+
+def set_precision(p: Precision) -> None:
+    """Set the least accuracy that calls without a `precision` of their own promise.
+
+    It holds for the whole process, and for sums of float32 products alone.
+
+    Parameters
+    ----------
+    p : {"highest", "high", "medium"}
+        "highest" is as accurate as a float32 matrix product, "high" promises a relative error of at most
+        1e-5, "medium" (bfloat16 products, float32 sums) of at most 5e-3.
+
+    Raises
+    ------
+    ValueError
+        If `p` is none of these words.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.set_precision("high")
+    >>> fc.get_precision()
+    'high'
+    >>> fc.set_precision("highest")
+    """
+    _core.set_precision(p)
+
+
+def get_precision() -> str:
+    """Tell the least accuracy that calls without a `precision` of their own promise.
+
+    Returns
+    -------
+    str
+        "highest" (at the start), "high" or "medium".
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.get_precision()
+    'highest'
+    """
+    return _core.get_precision()
+
+
+@contextmanager
+def precision(p: Precision) -> Iterator[None]:
+    """Set the precision for the length of a `with` block.
+
+    It holds for the whole process, other Python threads included; the argument `precision` of a function
+    concerns its own call only.
+
+    Parameters
+    ----------
+    p : {"highest", "high", "medium"}
+        As in `set_precision`.
+
+    Raises
+    ------
+    ValueError
+        If `p` is none of these words.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> with fc.precision("medium"):
+    ...     fc.get_precision()
+    'medium'
+    >>> fc.get_precision()
+    'highest'
+    """
+    before = _core.get_precision()
+    _core.set_precision(p)
+    try:
+        yield
+    finally:
+        _core.set_precision(before)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a call would be computed; `str` of it is a readable page.
+
+    Attributes
+    ----------
+    operation : str
+        Name of the function, such as "conv2d" or "grad.conv2d".
+    algorithm : str
+        Route taken, a value for the argument `algorithm`.
+    isa : str
+        Instruction set of the kernels.
+    dtype, precision : str
+        Element type and accuracy that the plan is for.
+    threads : int
+        Threads that share the work.
+    tile : tuple of int
+        Rows and columns of the matrix tile that a micro-kernel keeps in registers.
+    blocking : mapping of str to int
+        Sizes of the blocks that loops cut the problem into.
+    workspace_bytes : int
+        Memory needed beside inputs and results.
+    flops, bytes : int
+        Multiplications and additions; bytes of inputs and results.
+    output_shape : tuple of int
+        Shape of the result.
+    reasons : tuple of str
+        Why each faster route does not serve this call.
+    """
+
+    operation: str
+    algorithm: str
+    isa: str
+    dtype: str
+    precision: str
+    threads: int
+    tile: tuple[int, int]
+    blocking: Mapping[str, int]
+    workspace_bytes: int
+    flops: int
+    bytes: int
+    output_shape: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rows, columns = self.tile
+        lines = [
+            f"{self.operation} -> {self.dtype} {self.output_shape}",
+            f"  algorithm  {self.algorithm}",
+            f"  isa        {self.isa}",
+            f"  threads    {self.threads}",
+            f"  precision  {self.precision}",
+            f"  tile       {rows} x {columns}",
+            f"  blocking   {', '.join(f'{name} {size}' for name, size in self.blocking.items())}",
+            f"  work       {self.flops / 1e9:.6g} GFLOP on {self.bytes / 2**20:.6g} MiB of arrays",
+            f"  workspace  {self.workspace_bytes / 2**20:.6g} MiB",
+        ]
+        if self.reasons:
+            lines += ["  why not a faster route:", *(f"    {reason}" for reason in self.reasons)]
+        return "\n".join(lines)
+
+
+def explain(
+    operation: str,
+    x_shape: Shape,
+    w_shape: Shape,
+    *,
+    dtype: DTypeLike = "float32",
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    output_padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    data_format: DataFormat = "channels_first",
+    activation: Activation | None = None,
+    precision: Precision | None = None,
+    algorithm: str = "auto",
+) -> Explanation:
+    """Tell how a convolution would be computed, without computing it.
+
+    Parameters
+    ----------
+    operation : str
+        "conv1d", "conv2d", "conv3d", "conv_transpose1d", ..., or a gradient's name such as "grad.conv2d".
+    x_shape, w_shape : sequence of int
+        Shapes of the input and of the filters.
+    dtype : dtype, default "float32"
+        Element type of the arrays.
+    stride, padding, output_padding, dilation, groups, padding_mode, data_format, precision, algorithm
+        The keywords of the call, as in `conv2d` and `conv_transpose2d`.
+    activation : str, optional
+        Taken so that all keywords of a call can be handed over. It is fused into every route, and so changes
+        none.
+
+    Returns
+    -------
+    Explanation
+        Algorithm, instruction set, blocking, memory and work, and why no faster route serves; its `str` is a
+        readable page.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the call itself would raise them.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> plan = fc.explain("conv2d", (8, 64, 56, 56), (128, 64, 3, 3), stride=2, padding=1)
+    >>> plan.output_shape
+    (8, 128, 28, 28)
+    >>> plan.flops == 2 * 64 * 3 * 3 * 8 * 128 * 28 * 28
+    True
+    """
+    plan = _core.explain(
+        operation, x_shape, w_shape, dtype, stride, padding, dilation, groups, padding_mode, data_format,
+        precision, algorithm, output_padding,
+    )  # fmt: skip
+    plan |= {name: tuple(plan[name]) for name in ("tile", "output_shape", "reasons")}
+    return Explanation(**plan)
+
+
+def config() -> dict[str, Any]:
+    """Tell what the library was built with and what it found on this machine.
+
+    Returns
+    -------
+    dict
+        Versions, compiler, instruction sets (those this machine can run, and the one in use), caches,
+        threads, precision and CUDA: strings, numbers, lists and dicts, so that JSON can hold it.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.config()["version"] == fc.__version__
+    True
+    """
+    import platform
+
+    import numpy
+
+    return {
+        **_core.config(),
+        "isa": _core.isa(),
+        "precision": _core.get_precision(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def show_config() -> None:
+    """Print `config()`, one line per entry.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.show_config()  # doctest: +ELLIPSIS
+    version ...
+    """
+    entries = config()
+    width = max(map(len, entries))
+    for name, value in entries.items():
+        print(f"{name:{width}}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_readable(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+def clear_cache() -> None:
+    """Give the memory that the pool keeps for later results and workspace back to the system.
+
+    Arrays in use are not touched.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.clear_cache()
+    >>> fc.cache_info().bytes_cached
+    0
+    """
+    _core.clear_cache()
+
+
+class CacheInfo(NamedTuple):
+    """State of the memory pool.
+
+    Attributes
+    ----------
+    bytes_in_use, blocks_in_use : int
+        Memory that results and running calls hold.
+    bytes_cached, blocks_cached : int
+        Memory kept for later calls.
+    limit_bytes : int
+        Most memory that is kept.
+    hits, misses : int
+        Requests served from the kept memory, and those for which the system was asked.
+    """
+
+    bytes_in_use: int
+    bytes_cached: int
+    blocks_in_use: int
+    blocks_cached: int
+    limit_bytes: int
+    hits: int
+    misses: int
+
+
+def cache_info() -> CacheInfo:
+    """Tell the state of the pool of memory for results and workspace.
+
+    Returns
+    -------
+    CacheInfo
+        A named tuple of numbers of bytes, blocks and requests.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> info = fc.cache_info()
+    >>> info.bytes_cached <= info.limit_bytes
+    True
+    """
+    return CacheInfo(**_core.cache_info())
+
+
+def _log_calls() -> None:
+    """Log a line per call; it goes to stderr unless the program has set up logging of its own."""
+    import logging
+
+    logger = logging.getLogger("fastconv")
+    logger.setLevel(logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: not logging.getLogger().handlers)
+    logger.addHandler(handler)
+    _core.set_verbose_callback(logger.info)
+
+
+if os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0"):
+    _log_calls()

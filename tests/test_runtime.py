@@ -1,0 +1,223 @@
+"""The run-time controls: threads, precision, plans, configuration, memory pool, logging, command line."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastconv as fc
+from fastconv.__main__ import main
+
+X_SHAPE, W_SHAPE = (8, 64, 56, 56), (128, 64, 3, 3)
+
+
+@pytest.fixture(autouse=True)
+def _same_settings_afterwards():
+    threads, precision = fc.get_num_threads(), fc.get_precision()
+    yield
+    fc.set_num_threads(threads)
+    fc.set_precision(precision)
+
+
+# Threads and precision
+
+
+def test_threads_are_restored_after_an_exception():
+    before = fc.get_num_threads()
+    with pytest.raises(ZeroDivisionError), fc.threads(before + 1):
+        assert fc.get_num_threads() == before + 1
+        raise ZeroDivisionError
+    assert fc.get_num_threads() == before
+
+
+def test_precision_is_restored_after_an_exception():
+    fc.set_precision("high")
+    with pytest.raises(ZeroDivisionError), fc.precision("medium"):
+        assert fc.get_precision() == "medium"
+        raise ZeroDivisionError
+    assert fc.get_precision() == "high"
+
+
+def test_blocks_nest():
+    fc.set_num_threads(1)
+    with fc.threads(2), fc.precision("high"):
+        with fc.threads(3), fc.precision("medium"):
+            assert (fc.get_num_threads(), fc.get_precision()) == (3, "medium")
+        assert (fc.get_num_threads(), fc.get_precision()) == (2, "high")
+    assert (fc.get_num_threads(), fc.get_precision()) == (1, "highest")
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_number_of_threads_is_positive(wrong):
+    before = fc.get_num_threads()
+    with pytest.raises(ValueError, match="thread"):
+        fc.set_num_threads(wrong)
+    with pytest.raises(ValueError, match="thread"), fc.threads(wrong):
+        pytest.fail("the block ran")
+    assert fc.get_num_threads() == before
+
+
+def test_number_of_threads_is_an_integer():
+    with pytest.raises(TypeError):
+        fc.set_num_threads("many")
+
+
+def test_precision_is_one_of_three_words():
+    with pytest.raises(ValueError, match=r"best.*highest"):
+        fc.set_precision("best")
+    with pytest.raises(ValueError, match=r"best.*highest"), fc.precision("best"):
+        pytest.fail("the block ran")
+    assert fc.get_precision() == "highest"
+
+
+# Plans
+
+
+def test_explanation_holds_what_the_call_would_do():
+    plan = fc.explain("conv2d", X_SHAPE, W_SHAPE, stride=2, padding=1, activation="relu")
+    assert plan.operation == "conv2d"
+    assert plan.output_shape == (8, 128, 28, 28)
+    assert plan.dtype == "float32"
+    assert plan.precision == "highest"
+    assert plan.threads == fc.get_num_threads()
+    assert plan.flops == 2 * 64 * 3 * 3 * 8 * 128 * 28 * 28
+    assert all(isinstance(size, int) for size in plan.blocking.values())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.algorithm = "other"
+
+
+def test_explanation_can_be_read():
+    plan = fc.Explanation(
+        operation="conv2d",
+        algorithm="implicit_gemm",
+        isa="avx512",
+        dtype="float32",
+        precision="highest",
+        threads=2,
+        tile=(14, 32),
+        blocking={"mc": 112, "kc": 256},
+        workspace_bytes=3 << 20,
+        flops=1_500_000_000,
+        bytes=5 << 19,
+        output_shape=(8, 128, 28, 28),
+        reasons=("winograd: the stride is 2", "direct: the input has 64 channels"),
+    )
+    assert str(plan).splitlines() == [
+        "conv2d -> float32 (8, 128, 28, 28)",
+        "  algorithm  implicit_gemm",
+        "  isa        avx512",
+        "  threads    2",
+        "  precision  highest",
+        "  tile       14 x 32",
+        "  blocking   mc 112, kc 256",
+        "  work       1.5 GFLOP on 2.5 MiB of arrays",
+        "  workspace  3 MiB",
+        "  why not a faster route:",
+        "    winograd: the stride is 2",
+        "    direct: the input has 64 channels",
+    ]
+    assert "faster" not in str(dataclasses.replace(plan, reasons=()))
+
+
+def test_explain_takes_the_keywords_of_each_operation():
+    w_shape = (64, 128, 3, 3)
+    plan = fc.explain("conv_transpose2d", X_SHAPE, w_shape, stride=2, padding=1, output_padding=1)
+    assert plan.output_shape == (8, 128, 112, 112)
+    plan = fc.explain("grad.conv2d", X_SHAPE, W_SHAPE, dtype="float64", data_format="channels_first")
+    assert (plan.operation, plan.dtype) == ("grad.conv2d", "float64")
+
+
+def test_explain_refuses_what_the_call_would_refuse():
+    with pytest.raises(ValueError, match="groups"):
+        fc.explain("conv2d", X_SHAPE, W_SHAPE, groups=3)
+    with pytest.raises(ValueError, match="conv4d"):
+        fc.explain("conv4d", X_SHAPE, W_SHAPE)
+
+
+# Configuration and memory
+
+
+def test_config_is_json():
+    config = fc.config()
+    assert config["version"] == fc.__version__
+    assert config["isa"] in config["isas"]
+    assert json.loads(json.dumps(config)).keys() == config.keys()
+
+
+def test_show_config_has_a_line_per_entry(capsys):
+    fc.show_config()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(fc.config())
+
+
+def test_clear_cache_empties_the_pool():
+    fc.clear_cache()
+    info = fc.cache_info()
+    assert (info.bytes_cached, info.blocks_cached) == (0, 0)
+    assert info.limit_bytes > 0
+
+
+# Logging and the command line
+
+
+def _run(*arguments, **environment):
+    process = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return process.stdout, process.stderr
+
+
+CALL = """
+import numpy as np, fastconv as fc
+fc.conv2d(np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32))
+"""
+
+
+def test_verbose_calls_are_logged_to_stderr():
+    assert "conv2d" in _run("-c", CALL, FASTCONV_VERBOSE="1")[1]
+    assert _run("-c", CALL, FASTCONV_VERBOSE="0") == ("", "")
+
+
+def test_verbose_calls_go_to_the_logging_of_the_program():
+    setup = "import logging\nlogging.basicConfig(level=logging.INFO, format='%(name)s: %(message)s')\n"
+    lines = _run("-c", setup + CALL, FASTCONV_VERBOSE="1")[1].splitlines()
+    assert lines
+    assert all(line.startswith("fastconv: ") for line in lines)
+
+
+def test_info_command(capsys):
+    assert main(["info"]) is None
+    assert fc.__version__ in capsys.readouterr().out
+
+
+def test_info_command_in_json(capsys):
+    assert main(["info", "--json"]) is None
+    assert json.loads(capsys.readouterr().out) == fc.config()
+
+
+def test_package_runs_as_a_program():
+    assert _run("-m", "fastconv", "--version")[0] == f"fastconv {fc.__version__}\n"
+
+
+def test_command_line_lists_its_commands(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    page = capsys.readouterr().out
+    assert "info" in page and "train" in page
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["info", "--xml"]])
+def test_wrong_command_line_ends_with_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: python -m fastconv" in capsys.readouterr().err

@@ -1,8 +1,8 @@
 """What the kernels' objects export: exactly one symbol each.
 
 The linker keeps one copy of an inline function that several objects define. Were that the copy compiled for
-a wider instruction set, an older processor would die in code that has nothing to do with kernels. So no object
-of kernel_table.cpp may define anything that another could share, or run anything before it is chosen.
+a wider instruction set, an older processor would die in code that has nothing to do with kernels. So no
+object of kernel_table.cpp may define anything that another could share, or run anything before it is chosen.
 """
 
 from __future__ import annotations

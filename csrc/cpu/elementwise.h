@@ -17,6 +17,9 @@ void activation_gradient(Activation kind, Dtype dtype, const void* dy, const voi
 void softmax(Dtype dtype, const void* x, void* y, int64_t rows, int64_t cols);
 void softmax_grad(Dtype dtype, const void* dy, const void* y, void* dx, int64_t rows, int64_t cols);
 
+// y = x in the compute type.
+void widen(Dtype dtype, const void* x, void* y, int64_t count);
+
 // y = x * mask * scale.
 void scale_mask(Dtype dtype, const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count);
 

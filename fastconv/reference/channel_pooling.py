@@ -1,4 +1,4 @@
-"""Pools over a channel's whole plane, and pools over several channels at one pixel; both want the batch axis."""
+"""Pools over a channel's whole plane, and over several channels at one pixel; both want the batch axis."""
 
 from __future__ import annotations
 

@@ -270,3 +270,46 @@ def test_gradients_are_difference_quotients(case: PoolCase, isa):
         y = norm(x, 2.5, window, **keywords)
         dx = twin_gradient(case, "lp_pool")[0](dy, x, y, 2.5, window, **keywords)
         assert_gradient(lambda v: norm(v, 2.5, window, **keywords), x, dx, dy)
+
+
+@pytest.mark.parametrize("case", ADAPTIVE_CASES, ids=lambda case: case.id)
+def test_adaptive_gradients_are_difference_quotients(case: AdaptiveCase, isa):
+    x, size, layout = case.image(), case.output_size, {"data_format": case.data_format}
+    maximum, _ = twin(case, "adaptive_max_pool")
+    y, indices = maximum(x, size, return_indices=True, **layout)
+    dy = case.upstream(y)
+    dx = twin_gradient(case, "adaptive_max_pool")[0](dy, indices, x.shape, **layout)
+    assert_gradient(lambda v: maximum(v, size, **layout), x, dx, dy)
+    mean, _ = twin(case, "adaptive_avg_pool")
+    dx = twin_gradient(case, "adaptive_avg_pool")[0](dy, x.shape, **layout)
+    assert_gradient(lambda v: mean(v, size, **layout), x, dx, dy)
+
+
+@pytest.mark.parametrize("case", CHANNEL_CASES, ids=lambda case: case.id)
+def test_channel_and_global_gradients_are_difference_quotients(case: ChannelCase, isa):
+    x, layout = case.image(), {"data_format": case.data_format}
+    windows = {"pool_size": case.pool_size, "stride": case.stride, **layout}
+    dy = case.upstream(fc.channel_max_pool(x, **windows))
+    dx = fc.grad.channel_max_pool(dy, x, **windows)
+    assert_gradient(lambda v: fc.channel_max_pool(v, **windows), x, dx, dy)
+    dx = fc.grad.channel_avg_pool(dy, x.shape, **windows)
+    assert_gradient(lambda v: fc.channel_avg_pool(v, **windows), x, dx, dy)
+    for keywords in ({"keepdims": False, **layout}, {"keepdims": True, **layout}):
+        dy = generator(case.id).uniform(-1, 1, fc.global_max_pool(x, **keywords).shape)
+        dx = fc.grad.global_max_pool(dy, x, **keywords)
+        assert_gradient(lambda v, k=keywords: fc.global_max_pool(v, **k), x, dx, dy)
+        dx = fc.grad.global_avg_pool(dy, x.shape, **keywords)
+        assert_gradient(lambda v, k=keywords: fc.global_avg_pool(v, **k), x, dx, dy)
+
+
+@pytest.mark.parametrize("case", UNPOOL_CASES, ids=lambda case: case.id)
+def test_unpooling_gradients_are_difference_quotients(case: PoolCase, isa):
+    pool, _ = twin(case, "max_pool")
+    y, indices = pool(case.image(), case.kernel_size, return_indices=True, **case.keywords)
+    sizes = {"output_size": case.x[2:], "data_format": case.data_format}
+    unpool = functools.partial(
+        twin(case, "max_unpool")[0], indices=indices, kernel_size=case.kernel_size, **sizes
+    )
+    dy = generator(case.id).uniform(-1, 1, unpool(y).shape)
+    dx = twin_gradient(case, "max_unpool")[0](dy, indices, y.shape, data_format=case.data_format)
+    assert_gradient(unpool, y, dx, dy)

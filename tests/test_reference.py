@@ -352,7 +352,7 @@ def test_im2col_computes_in_the_inputs_dtype():
         (lambda x, w: reference.conv2d(x, w, stride=0), ValueError, "stride"),
         (lambda x, w: reference.conv2d(x, w, stride=(1, 2, 3)), ValueError, "stride"),
         (lambda x, w: reference.conv2d(x, w, padding="causal"), ValueError, "causal"),
-        (lambda x, w: reference.conv2d(x, w, padding=((1, 2), 3)), ValueError, "pair"),
+        (lambda x, w: reference.conv2d(x, w, padding=((1, 2), (3,))), ValueError, "pair"),
         (lambda x, w: reference.conv1d(x[0, :, :3], w[0], padding=(1, 2)), ValueError, "1-D"),
         (lambda x, w: reference.conv2d(x, w, dilation=9), ValueError, "larger"),
         (lambda x, w: reference.conv2d(x, w, padding_mode="mirror"), ValueError, "padding_mode"),

@@ -2,13 +2,15 @@
 
 Everything is computed in float64 and rounded once, at the end, to the dtype of the input, so the results are
 as exact as NumPy can cheaply make them: tests compare with them. `precision` and `algorithm` are accepted and
-change nothing. `fastconv.reference.grad` holds the gradients, with the names of `fastconv.grad`.
+change nothing; every other argument means what it means in `fastconv`. `fastconv.reference.grad` holds the
+gradients, with the names of `fastconv.grad`.
 
 `im2col_conv` and `im2col_conv_grad` are something else: the same convolution as fast as NumPy can do it, in
 the input's own dtype, for benchmarks to race.
 """
 
 from . import grad
+from .channel_pooling import channel_avg_pool, channel_max_pool, global_avg_pool, global_max_pool
 from .convolution import (
     conv1d,
     conv2d,
@@ -29,10 +31,6 @@ from .pooling import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
-    channel_avg_pool,
-    channel_max_pool,
-    global_avg_pool,
-    global_max_pool,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,

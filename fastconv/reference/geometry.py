@@ -78,18 +78,21 @@ def span(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
 
 
-def explicit_pads(padding: Padding, rank: int) -> Pads:
+def explicit_pads(padding: int | Sequence[Any], rank: int) -> Pads:
     """Return a `padding` given in numbers as one (before, after) pair per axis."""
-    if isinstance(padding, Sequence) and any(isinstance(entry, Sequence) for entry in padding):
-        if len(padding) != rank or not all(isinstance(e, Sequence) and len(e) == 2 for e in padding):
-            raise ValueError(f"padding must hold one (before, after) pair per spatial axis, got {padding!r}")
-        befores, afters = zip(*padding, strict=True)
-        return tuple(
-            zip(per_axis("padding", befores, rank, 0), per_axis("padding", afters, rank, 0), strict=True)
-        )
-    if rank == 1 and isinstance(padding, Sequence) and len(padding) == 2:
+    if not isinstance(padding, Sequence):
+        return tuple((n, n) for n in per_axis("padding", padding, rank, least=0))
+    pairs = [entry if isinstance(entry, Sequence) else (entry, entry) for entry in padding]
+    if rank == 1 and len(padding) == 2 and padding[0] is not pairs[0]:
         raise ValueError(f"padding={padding!r} is ambiguous in 1-D; write padding=({tuple(padding)!r},)")
-    return tuple((n, n) for n in per_axis("padding", padding, rank, least=0))  # type: ignore[arg-type]
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"padding must hold an int or a (before, after) pair per spatial axis, got {padding!r}"
+        )
+    befores, afters = zip(*pairs, strict=True)
+    return tuple(
+        zip(per_axis("padding", befores, rank, 0), per_axis("padding", afters, rank, 0), strict=True)
+    )
 
 
 def window_pads(padding: Padding, sizes: Sequence[int], spans: Sequence[int], stride: Sequence[int]) -> Pads:

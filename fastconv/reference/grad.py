@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .arrays import Layout, float_array, for_each_rank, rounded
+from .channel_pooling import channel_windows, global_layout
 from .convolution import (
     check_channels,
     correlate,
@@ -37,9 +38,7 @@ from .geometry import (
 from .pooling import (
     adaptive_cells,
     averaging_weights,
-    channel_windows,
     check_norm,
-    global_layout,
     index_planes,
     overhang_pads,
     pad_with,

@@ -12,7 +12,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .arrays import Layout, float_array, for_each_rank, numpy_array, rounded
-from .geometry import Array, Padding, PerAxis, Windows, explicit_pads, per_axis, pool_windows, trailing
+from .geometry import (
+    Array,
+    Padding,
+    PerAxis,
+    Windows,
+    check_not_empty,
+    explicit_pads,
+    per_axis,
+    pool_windows,
+    trailing,
+)
 
 
 def overhang_pads(sizes: Sequence[int], windows: Windows) -> tuple[tuple[int, int], ...]:
@@ -220,6 +230,7 @@ def adaptive_max_pool(
     layout = Layout.of("x", x.shape, rank, data_format)
     planes = layout.planes("x", x)
     sizes = planes.shape[2:]
+    check_not_empty(sizes)
     output = adaptive_sizes(output_size, sizes)
     positions = np.arange(math.prod(sizes)).reshape(sizes)
     largest = np.zeros((*planes.shape[:2], *output))
@@ -252,6 +263,7 @@ def adaptive_avg_pool(
     x = float_array("x", x)
     layout = Layout.of("x", x.shape, rank, data_format)
     planes = layout.planes("x", x)
+    check_not_empty(planes.shape[2:])
     output = adaptive_sizes(output_size, planes.shape[2:])
     y = np.zeros((*planes.shape[:2], *output))
     for cell, covered in adaptive_cells(planes.shape[2:], output):
@@ -325,73 +337,6 @@ def index_planes(layout: Layout, indices: Array, shape: Sequence[int], limit: in
     if planes.size and not (planes.min() >= 0 and planes.max() < limit):
         raise ValueError(f"indices must lie in 0 .. {limit - 1}")
     return planes.reshape(*planes.shape[:2], math.prod(planes.shape[2:]))
-
-
-def global_layout(name: str, shape: Sequence[int], data_format: str) -> Layout:
-    """Return the layout of an array of any rank that has its batch axis."""
-    if len(shape) < 3:
-        raise ValueError(f"{name} must have a batch, a channel and spatial axes, got shape {tuple(shape)}")
-    return Layout.of(name, shape, len(shape) - 2, data_format)
-
-
-def reduced_planes(planes: Array, keepdims: bool, layout: Layout) -> Array:
-    """Return (N, C) values as (N, C), or with spatial axes of size 1 in the caller's layout."""
-    return layout.restore(planes.reshape(*planes.shape, *[1] * layout.rank)) if keepdims else planes
-
-
-@np.errstate(all="ignore")
-def global_max_pool(x: Array, *, keepdims: bool = False, data_format: str = "channels_first") -> Array:
-    """Return the largest element of every channel's plane, (N, C)."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    largest = planes.max(axis=tuple(range(2, planes.ndim)))
-    return rounded(reduced_planes(largest, keepdims, layout), x.dtype)
-
-
-@np.errstate(all="ignore")
-def global_avg_pool(x: Array, *, keepdims: bool = False, data_format: str = "channels_first") -> Array:
-    """Return the mean of every channel's plane, (N, C)."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    mean = planes.mean(axis=tuple(range(2, planes.ndim)))
-    return rounded(reduced_planes(mean, keepdims, layout), x.dtype)
-
-
-def channel_windows(channels: int, pool_size: int, stride: int | None) -> list[slice]:
-    """Return the slices of the channel axis that a channel pool covers."""
-    (size,) = per_axis("pool_size", pool_size, 1)
-    (step,) = (size,) if stride is None else per_axis("stride", stride, 1)
-    if size > channels:
-        raise ValueError(f"pool_size {size} is larger than the {channels} channels of x")
-    return [slice(start, start + size) for start in range(0, channels - size + 1, step)]
-
-
-@np.errstate(all="ignore")
-def channel_max_pool(
-    x: Array, pool_size: int, *, stride: int | None = None, data_format: str = "channels_first"
-) -> Array:
-    """Return the maximum over windows of `pool_size` channels (maxout: Goodfellow et al., 2013)."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    windows = channel_windows(planes.shape[1], pool_size, stride)
-    y = np.stack([planes[:, window].max(axis=1) for window in windows], axis=1)
-    return rounded(layout.restore(y), x.dtype)
-
-
-@np.errstate(all="ignore")
-def channel_avg_pool(
-    x: Array, pool_size: int, *, stride: int | None = None, data_format: str = "channels_first"
-) -> Array:
-    """Return the mean over windows of `pool_size` channels."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    windows = channel_windows(planes.shape[1], pool_size, stride)
-    y = np.stack([planes[:, window].mean(axis=1) for window in windows], axis=1)
-    return rounded(layout.restore(y), x.dtype)
 
 
 max_pool1d, max_pool2d, max_pool3d = for_each_rank(max_pool)

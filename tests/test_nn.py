@@ -478,6 +478,38 @@ def test_wrong_inputs_are_refused():
         nn.Flatten()(np.ones(3))
 
 
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_half_precision_goes_through_all_layers(name):
+    dtype = np.float16 if name == "float16" else pytest.importorskip("ml_dtypes").bfloat16
+
+    def make(dtype):
+        rng = np.random.default_rng(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, rng=rng, dtype=dtype),
+            nn.BatchNorm2d(4, dtype=dtype),
+            nn.LeakyReLU(0.2),
+            nn.MaxPool2d(2),
+            nn.LocalResponseNorm(3),
+            nn.Residual(nn.Conv2d(4, 4, 1, activation="gelu", rng=rng, dtype=dtype)),
+            nn.Concat(nn.Tanh(), nn.GELU()),
+            nn.Flatten(),
+            nn.Linear(32, 3, activation="silu", rng=rng, dtype=dtype),
+            nn.Softmax(),
+        )
+
+    half, single = make(dtype), make(np.float32)
+    single.load_state_dict(half.state_dict())
+    x, dy = spread((2, 3, 4, 4)).astype(dtype), spread((2, 3)).astype(dtype)
+    y, dx = half(x), half.backward(dy)
+    expected_y, expected_dx = single(x.astype(np.float32)), single.backward(dy.astype(np.float32))
+    assert y.dtype == dx.dtype == dtype and half[1].running_mean.dtype == np.float32
+    tolerance = 0.1 if name == "bfloat16" else 0.02
+    np.testing.assert_allclose(y.astype(np.float32), expected_y, atol=tolerance)
+    np.testing.assert_allclose(dx.astype(np.float32), expected_dx, atol=tolerance * np.abs(expected_dx).max())
+    for parameter in half.parameters():
+        assert parameter.grad.dtype == dtype
+
+
 # Containers
 
 

@@ -85,13 +85,22 @@ Taps PoolAxis::reader_range(int64_t begin, int64_t end) const {
   return last < first ? Taps{0, 0} : Taps{first, last - first + 1};
 }
 
-int64_t PoolAxis::reader_run_end(int64_t i) const {
-  if (adaptive || dilation > 1) return i + 1;
-  const int64_t at = i + before;
-  const int64_t next_start = (at / stride + 1) * stride;
-  const int64_t first = at >= kernel ? ceil_div(at - kernel + 1, stride) : 0;
-  const int64_t next_end = first * stride + kernel;  // of the first window that has not ended
-  return std::min(next_start, next_end) - before;
+void PoolAxis::reader_runs(int64_t begin, int64_t end, ReaderRun* runs) const {
+  if (adaptive || dilation > 1) {
+    for (int64_t i = begin; i < end; ++i) *runs++ = {readers(i), 1};
+    return;
+  }
+  // Windows [first, started) hold position i; the next to end is `first`, the next to start is `started`.
+  const int64_t at = begin + before;
+  int64_t first = at >= kernel ? (at - kernel) / stride + 1 : 0, started = at / stride + 1;
+  for (int64_t i = begin; i < end;) {
+    const int64_t next_end = first * stride + kernel - before, next_start = started * stride - before;
+    const int64_t next = std::min({end, next_end, next_start}), last = std::min(started, output);
+    *runs++ = {first < last ? Taps{first, last - first} : Taps{0, 0}, next - i};
+    if (next == next_end) ++first;
+    if (next == next_start) ++started;
+    i = next;
+  }
 }
 
 bool PoolAxis::whole() const {

@@ -31,8 +31,8 @@ struct PoolAxis {
   int64_t reader_step() const;
   // A range of windows, without step, that has all readers of positions [begin, end).
   Taps reader_range(int64_t begin, int64_t end) const;
-  // Positions [i, reader_run_end(i)) have the same readers.
-  int64_t reader_run_end(int64_t i) const;
+  // Positions [begin, end) as runs; at most one for each position.
+  void reader_runs(int64_t begin, int64_t end, ReaderRun* runs) const;
   // One window, of the whole axis and nothing else.
   bool whole() const;
 };

@@ -9,4 +9,10 @@ struct Taps {
   std::int64_t first, count;
 };
 
+// Neighbouring input columns that the same windows hold.
+struct ReaderRun {
+  Taps readers;
+  std::int64_t columns;
+};
+
 }  // namespace fastconv

@@ -211,41 +211,47 @@ struct OptimiserKernels {  // [0] float, [1] double; from `start` on
 enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
 constexpr int kPoolOperations = 3;
 
-// Part of one output row of a pool: the windows of `columns` output columns. Window j holds the input columns
-// taps[j].first, + step, ... of each of the rows, which point at column 0 and come in the order of the plane: row k
+// Parts of output rows of a pool: the same `columns` output columns of each line. Window j holds the input columns
+// taps[j].first, + step, ... of each of its line's rows, which point at column 0 and come in the order of the plane: row k
 // begins at its flat position row_position[k]. No rows, or no taps, is an empty window.
-struct PoolRow {
+struct PoolLine {
   const void* const* rows;
   const int64_t* row_position;
   int64_t row_count;
+  double divisor;    // mean: of the rows ...
+  void* y;
+  int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
+};
+
+struct PoolLines {
+  const PoolLine* lines;
+  int64_t line_count;
   const Taps* taps;
   int64_t columns, step;
   int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
-  int64_t x_pitch, y_pitch, channels;  // lanes: elements from column to column of input and result
-  const void* divisor;                 // mean: of the compute type, one for each output column ...
-  double row_divisor;                    // ... times this
+  int64_t x_pitch, y_pitch, channels;    // lanes: elements from column to column of input and result
+  const void* divisor;                   // mean: ... times that of each output column, of the compute type; else null
   double p;
-  void* y;
-  int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
   void* scratch;
 };
 
-// Neighbouring input columns that the same windows hold.
-struct ReaderRun {
-  Taps readers;
-  int64_t columns;
-};
-
-// Part of one row of the gradient at a pool's input: the sum over the windows that hold each of `columns` input columns.
+// Parts of rows of the gradient at a pool's input: sums over the windows that hold each of `columns` input columns.
 //   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
 //   power    dx = sign(x) |x|^(p-1) * sum of w * dy / y^(p-1), and 0 where x or y is 0
 // The windows are columns readers.first, + step, ... of each of the output rows dy[k] and y[k]; all are among the `windows`
 // from first_window on. Rows point at window 0, column_weight at first_window.
-struct PoolGradientRow {
+struct PoolGradientLine {
   const void* const* dy;
   const void* const* y;  // power
   const double* row_weight;
   int64_t row_count;
+  const void* x;  // power: the input row
+  void* dx;
+};
+
+struct PoolGradientLines {
+  const PoolGradientLine* lines;
+  int64_t line_count;
   const void* column_weight;  // of the compute type
   int64_t first_window, windows;
   int64_t columns, step;
@@ -254,9 +260,7 @@ struct PoolGradientRow {
   int64_t start, stride, kernel, dilation;
   const ReaderRun* runs;
   int64_t dy_pitch, dx_pitch, channels;  // lanes: elements from column to column
-  const void* x;                         // power: the input row
   double p;
-  void* dx;
   void* scratch;
 };
 
@@ -273,12 +277,12 @@ struct PoolScatter {
 
 struct PoolKernels {
   // Three ways to walk over windows, each for all operations and dtypes; see kernels/pool_{sliding,window,lanes}.h.
-  void (*sliding[kPoolOperations][kDtypeCount])(const PoolRow&);
-  void (*window[kPoolOperations][kDtypeCount])(const PoolRow&);
-  void (*lanes[kPoolOperations][kDtypeCount])(const PoolRow&);
+  void (*sliding[kPoolOperations][kDtypeCount])(const PoolLines&);
+  void (*window[kPoolOperations][kDtypeCount])(const PoolLines&);
+  void (*lanes[kPoolOperations][kDtypeCount])(const PoolLines&);
   // [0] mean, [1] power; see kernels/pool_gradient.h.
-  void (*gradient_row[2][kDtypeCount])(const PoolGradientRow&);
-  void (*gradient_lanes[2][kDtypeCount])(const PoolGradientRow&);
+  void (*gradient_row[2][kDtypeCount])(const PoolGradientLines&);
+  void (*gradient_lanes[2][kDtypeCount])(const PoolGradientLines&);
   bool (*scatter_add[kDtypeCount])(const PoolScatter&);
 };
 

@@ -33,12 +33,13 @@ int64_t column_block(const PoolAxis& axis, Walk walk) {
   return std::min(axis.output, std::max(block, kMostLanes));
 }
 
-// Bytes of what slide() in kernels/pool_sliding.h lays out: offsets, line and deals, with their numbers.
-int64_t sliding_scratch(const PoolAxis& axis, int64_t columns, int64_t item) {
-  const int64_t reach = (axis.kernel - 1) * axis.dilation, span = (columns - 1) * axis.stride + reach + 1;
+// Bytes of what slide_lines() in kernels/pool_sliding.h lays out: offsets, lines and deals, with the rows of
+// their maxima, and results.
+int64_t sliding_scratch(const PoolAxis& axis, int64_t columns, int64_t lines, int64_t item) {
+  const int64_t reach = (axis.kernel - 1) * axis.dilation, windows = columns + reach / axis.stride;
   const int64_t deals = std::max<int64_t>(4, std::min(axis.stride, reach + 1));
-  const int64_t pitch = span / axis.stride + 1 + kMostLanes;
-  return axis.kernel * 8 + 2 * item * (span + kMostLanes + deals * pitch);
+  const int64_t line = lines * windows * axis.stride + kMostLanes, pitch = lines * windows + kMostLanes;
+  return axis.kernel * 8 + item * (2 * line + (2 * deals + 3) * pitch);
 }
 
 class Pool {
@@ -56,24 +57,30 @@ class Pool {
         axes_{row_axis(0), row_axis(1)},
         tasks_(x, lanes, {problem.axis[0].output, problem.axis[1].output, problem.axis[2].output},
                column_block(problem.axis[2], walk_), pool_elements(problem, x), threads) {
-    const int64_t item = size_of(compute_dtype(x.dtype)), rows = axes_[0].most * axes_[1].most;
-    rows_at_ = layout_.add(rows * 8);
-    positions_at_ = layout_.add(rows * 8);
-    taps_at_ = layout_.add(tasks_.column_block * static_cast<int64_t>(sizeof(Taps)));
-    divisors_at_ = layout_.add(tasks_.column_block * item);
-    scratch_at_ =
-        layout_.add(walk_ == Walk::sliding ? sliding_scratch(problem.axis[2], tasks_.column_block, item) : 0);
+    const int64_t item = size_of(compute_dtype(x.dtype)), columns = tasks_.column_block;
+    const PoolAxis& axis = problem.axis[2];
+    most_rows_ = axes_[0].most * axes_[1].most;
+    const int64_t positions =
+        walk_ == Walk::sliding ? (columns - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 : 1024;
+    lines_ = lines_at_once(positions, most_rows_);
+    lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolLine)));
+    rows_at_ = layout_.add(lines_ * most_rows_ * 8);
+    positions_at_ = layout_.add(lines_ * most_rows_ * 8);
+    taps_at_ = layout_.add(columns * static_cast<int64_t>(sizeof(Taps)));
+    divisors_at_ = layout_.add(columns * item);
+    scratch_at_ = layout_.add(walk_ == Walk::sliding ? sliding_scratch(axis, columns, lines_, item) : 0);
   }
 
   void run(int threads) const {
     tasks_.run(
-        layout_, pool_elements(problem_, x_), threads,
+        layout_, lines_, pool_elements(problem_, x_), threads,
         [&](const RowPart& part, char* scratch) { prepare(part, scratch); },
-        [&](const RowPart& part, char* scratch) { make(part, scratch); });
+        [&](const RowPart& part, char* scratch, int64_t i) { add_line(part, scratch, i); },
+        [&](const RowPart& part, char* scratch, int64_t count) { make(part, scratch, count); });
   }
 
  private:
-  using Kernel = void (*)(const PoolRow&);
+  using Kernel = void (*)(const PoolLines&);
 
   Kernel choose_kernel() const {
     const PoolKernels& pool = active_table().pool;
@@ -101,40 +108,47 @@ class Pool {
     }
   }
 
-  void make(const RowPart& part, char* scratch) const {
+  void add_line(const RowPart& part, char* scratch, int64_t i) const {
     const PoolAxis* axis = problem_.axis;
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
-    const void** rows = reinterpret_cast<const void**>(scratch + rows_at_);
-    int64_t* row_position = reinterpret_cast<int64_t*>(scratch + positions_at_);
+    const void** rows = reinterpret_cast<const void**>(scratch + rows_at_) + i * most_rows_;
+    int64_t* row_position = reinterpret_cast<int64_t*>(scratch + positions_at_) + i * most_rows_;
     const int64_t x_plane = plane_offset(x_, part);
     int64_t n = 0;
-    for (int64_t i = 0, d = outer.first; i < outer.count; ++i, d += axis[0].dilation) {
-      for (int64_t j = 0, h = inner.first; j < inner.count; ++j, h += axis[1].dilation) {
+    for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axis[0].dilation) {
+      for (int64_t b = 0, h = inner.first; b < inner.count; ++b, h += axis[1].dilation) {
         rows[n] = element(x_.data, x_.dtype, x_plane + d * x_.stride[0] + h * x_.stride[1]);
         row_position[n++] = (d * axis[1].input + h) * axis[2].input;
       }
     }
     const int64_t y_at = plane_offset(y_, part) + part.outer * y_.stride[0] + part.inner * y_.stride[1] +
                          part.column * y_.stride[2];
-    PoolRow r;
-    r.rows = rows;
-    r.row_position = row_position;
-    r.row_count = n;
+    reinterpret_cast<PoolLine*>(scratch + lines_at_)[i] = {
+        rows,
+        row_position,
+        n,
+        axes_[0].divisor_of(part.outer) * axes_[1].divisor_of(part.inner),
+        element(y_.data, y_.dtype, y_at),
+        indices_ ? indices_ + y_at : nullptr};
+  }
+
+  void make(const RowPart& part, char* scratch, int64_t lines) const {
+    const PoolAxis& axis = problem_.axis[2];
+    PoolLines r;
+    r.lines = reinterpret_cast<const PoolLine*>(scratch + lines_at_);
+    r.line_count = lines;
     r.taps = reinterpret_cast<const Taps*>(scratch + taps_at_);
     r.columns = part.columns;
-    r.step = axis[2].dilation;
-    r.start = part.column * axis[2].stride - axis[2].before;
-    r.stride = axis[2].stride;
-    r.kernel = axis[2].kernel;
-    r.input = axis[2].input;
+    r.step = axis.dilation;
+    r.start = part.column * axis.stride - axis.before;
+    r.stride = axis.stride;
+    r.kernel = axis.kernel;
+    r.input = axis.input;
     r.x_pitch = x_.stride[2];
     r.y_pitch = y_.stride[2];
     r.channels = part.lanes;
     r.divisor = operation_ == PoolOperation::mean ? scratch + divisors_at_ : nullptr;
-    r.row_divisor = axes_[0].divisor_of(part.outer) * axes_[1].divisor_of(part.inner);
     r.p = p_;
-    r.y = element(y_.data, y_.dtype, y_at);
-    r.indices = indices_ ? indices_ + y_at : nullptr;
     r.scratch = scratch + scratch_at_;
     kernel_(r);
   }
@@ -149,7 +163,8 @@ class Pool {
   const RowAxis axes_[2];
   const RowTasks tasks_;
   ScratchLayout layout_;
-  int64_t rows_at_, positions_at_, taps_at_, divisors_at_, scratch_at_;  // in a worker's scratch
+  int64_t most_rows_, lines_;
+  int64_t lines_at_, rows_at_, positions_at_, taps_at_, divisors_at_, scratch_at_;  // in a worker's scratch
 };
 
 }  // namespace

@@ -27,30 +27,35 @@ class PoolGradient {
         tasks_(dx, lanes, {problem.axis[0].input, problem.axis[1].input, problem.axis[2].input},
                std::min(problem.axis[2].input, kColumnBlock), pool_elements(problem, dx), threads) {
     const PoolAxis& axis = problem.axis[2];
-    const int64_t item = size_of(compute_dtype(dx.dtype)), rows = axes_[0].most * axes_[1].most;
+    const int64_t item = size_of(compute_dtype(dx.dtype));
+    most_rows_ = axes_[0].most * axes_[1].most;
     const int64_t columns = tasks_.column_block, reach = (axis.kernel - 1) * axis.dilation;
     // Most windows that hold columns of one task.
     const int64_t windows = std::min(axis.output, axis.adaptive ? columns * axis.output / axis.input + 3
                                                                 : (columns + reach) / axis.stride + 2);
-    const int64_t line = std::max(stride_ ? columns + reach : 0, windows);
+    // Lines, and sums of even and odd columns: see sum_readers() in kernels/pool_gradient.h.
+    const int64_t line = std::max(stride_ ? columns + reach + 1 : columns, windows);
+    lines_ = lines_at_once(std::max(columns, windows), most_rows_);
+    lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolGradientLine)));
     range_at_ = layout_.add(sizeof(Taps));
-    dy_rows_at_ = layout_.add(rows * 8);
-    y_rows_at_ = layout_.add(rows * 8);
-    row_weights_at_ = layout_.add(rows * 8);
+    dy_rows_at_ = layout_.add(lines_ * most_rows_ * 8);
+    y_rows_at_ = layout_.add(lines_ * most_rows_ * 8);
+    row_weights_at_ = layout_.add(lines_ * most_rows_ * 8);
     runs_at_ = layout_.add(runs_ ? columns * static_cast<int64_t>(sizeof(ReaderRun)) : 0);
     weights_at_ = layout_.add(windows * item);
-    scratch_at_ = layout_.add((line + 2 * columns + 5 * kMostLanes) * item);
+    scratch_at_ = layout_.add(5 * (lines_ * line + kMostLanes) * item);
   }
 
   void run(int threads) const {
     tasks_.run(
-        layout_, pool_elements(problem_, dx_), threads,
+        layout_, lines_, pool_elements(problem_, dx_), threads,
         [&](const RowPart& part, char* scratch) { prepare(part, scratch); },
-        [&](const RowPart& part, char* scratch) { make(part, scratch); });
+        [&](const RowPart& part, char* scratch, int64_t i) { add_line(part, scratch, i); },
+        [&](const RowPart& part, char* scratch, int64_t count) { make(part, scratch, count); });
   }
 
  private:
-  // As PoolGradientRow wants it.
+  // As PoolGradientLines wants it.
   static int64_t shifted_stride(const PoolAxis& axis) {
     const bool shifted = axis.stride == 1 || (axis.stride == 2 && axis.dilation == 1);
     return !axis.adaptive && shifted ? axis.stride : 0;
@@ -74,25 +79,18 @@ class PoolGradient {
       store_scalar(scratch + weights_at_, dx_.dtype, n, weight);
     }
     if (!runs_) return;
-    ReaderRun* run = reinterpret_cast<ReaderRun*>(scratch + runs_at_);
-    for (int64_t i = part.column; i < end; ++run) {
-      const int64_t next = std::min(end, axis.reader_run_end(i));
-      *run = {axis.readers(i), next - i};
-      i = next;
-    }
+    axis.reader_runs(part.column, end, reinterpret_cast<ReaderRun*>(scratch + runs_at_));
   }
 
-  void make(const RowPart& part, char* scratch) const {
-    const PoolAxis& axis = problem_.axis[2];
+  void add_line(const RowPart& part, char* scratch, int64_t i) const {
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
-    const Taps range = *reinterpret_cast<const Taps*>(scratch + range_at_);
-    const void** dy_rows = reinterpret_cast<const void**>(scratch + dy_rows_at_);
-    const void** y_rows = reinterpret_cast<const void**>(scratch + y_rows_at_);
-    double* row_weight = reinterpret_cast<double*>(scratch + row_weights_at_);
+    const void** dy_rows = reinterpret_cast<const void**>(scratch + dy_rows_at_) + i * most_rows_;
+    const void** y_rows = reinterpret_cast<const void**>(scratch + y_rows_at_) + i * most_rows_;
+    double* row_weight = reinterpret_cast<double*>(scratch + row_weights_at_) + i * most_rows_;
     const int64_t dy_plane = plane_offset(dy_, part);
     int64_t n = 0;
-    for (int64_t i = 0, d = outer.first; i < outer.count; ++i, d += axes_[0].step) {
-      for (int64_t j = 0, h = inner.first; j < inner.count; ++j, h += axes_[1].step) {
+    for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axes_[0].step) {
+      for (int64_t b = 0, h = inner.first; b < inner.count; ++b, h += axes_[1].step) {
         const int64_t at = dy_plane + d * dy_.stride[0] + h * dy_.stride[1];
         dy_rows[n] = element(dy_.data, dy_.dtype, at);
         y_rows[n] = y_ ? element(y_, dy_.dtype, at) : nullptr;
@@ -101,11 +99,21 @@ class PoolGradient {
     }
     const int64_t dx_at = plane_offset(dx_, part) + part.outer * dx_.stride[0] + part.inner * dx_.stride[1] +
                           part.column * dx_.stride[2];
-    PoolGradientRow r;
-    r.dy = dy_rows;
-    r.y = y_rows;
-    r.row_weight = row_weight;
-    r.row_count = n;
+    reinterpret_cast<PoolGradientLine*>(scratch + lines_at_)[i] = {
+        dy_rows,
+        y_rows,
+        row_weight,
+        n,
+        x_ ? element(x_, dx_.dtype, dx_at) : nullptr,
+        element(dx_.data, dx_.dtype, dx_at)};
+  }
+
+  void make(const RowPart& part, char* scratch, int64_t lines) const {
+    const PoolAxis& axis = problem_.axis[2];
+    const Taps range = *reinterpret_cast<const Taps*>(scratch + range_at_);
+    PoolGradientLines r;
+    r.lines = reinterpret_cast<const PoolGradientLine*>(scratch + lines_at_);
+    r.line_count = lines;
     r.column_weight = scratch + weights_at_;
     r.first_window = range.first;
     r.windows = range.count;
@@ -119,9 +127,7 @@ class PoolGradient {
     r.dy_pitch = dy_.stride[2];
     r.dx_pitch = dx_.stride[2];
     r.channels = part.lanes;
-    r.x = x_ ? element(x_, dx_.dtype, dx_at) : nullptr;
     r.p = p_;
-    r.dx = element(dx_.data, dx_.dtype, dx_at);
     r.scratch = scratch + scratch_at_;
     kernel_(r);
   }
@@ -134,11 +140,12 @@ class PoolGradient {
   const ImageView& dx_;
   const int64_t stride_;
   const bool runs_;
-  void (*const kernel_)(const PoolGradientRow&);
+  void (*const kernel_)(const PoolGradientLines&);
   const RowAxis axes_[2];
   const RowTasks tasks_;
   ScratchLayout layout_;
-  int64_t range_at_, dy_rows_at_, y_rows_at_, row_weights_at_, runs_at_, weights_at_, scratch_at_;
+  int64_t most_rows_, lines_;
+  int64_t lines_at_, range_at_, dy_rows_at_, y_rows_at_, row_weights_at_, runs_at_, weights_at_, scratch_at_;
 };
 
 }  // namespace

@@ -65,39 +65,51 @@ struct RowTasks {
   int64_t column_blocks() const { return (columns + column_block - 1) / column_block; }
   int64_t lane_blocks() const { return (lanes + lane_block - 1) / lane_block; }
 
-  // prepare(part, scratch) is called once a task with its columns and lanes, then make(part, scratch) for
-  // every row.
-  template <class Prepare, class Make>
-  void run(const ScratchLayout& layout, double elements, int threads, const Prepare& prepare,
-           const Make& make) const {
+  // prepare(part, scratch) is called once a task with its columns and lanes; then, for up to `lines` rows at
+  // a time, add_line(part, scratch, i) for each of them and make(part, scratch, count).
+  template <class Prepare, class AddLine, class Make>
+  void run(const ScratchLayout& layout, int64_t lines, double elements, int threads, const Prepare& prepare,
+           const AddLine& add_line, const Make& make) const {
     constexpr double kNsPerElement = 0.25;  // one core, data in cache
     const Buffer memory(layout.bytes() * threads);
     const int64_t all = rows(), row_tasks = (all + rows_per_task - 1) / rows_per_task;
     parallel_for(row_tasks * column_blocks() * lane_blocks(), elements * kNsPerElement, threads,
                  [&](int64_t task, int worker) {
                    char* scratch = memory.as<char>() + worker * layout.bytes();
-                   RowPart part;
-                   const int64_t begin = task % row_tasks * rows_per_task, block = task / row_tasks;
-                   part.column = block % column_blocks() * column_block;
-                   part.columns = std::min(column_block, columns - part.column);
-                   part.lane = block / column_blocks() * lane_block;
-                   part.lanes = std::min(lane_block, lanes - part.lane);
+                   RowPart part = first_part(task % row_tasks * rows_per_task, task / row_tasks);
                    prepare(part, scratch);
-                   part.inner = begin % inner;
-                   part.outer = begin / inner % outer;
-                   part.channel = begin / (inner * outer) % channels;
-                   part.image = begin / (inner * outer * channels);
-                   for (int64_t n = std::min(rows_per_task, all - begin); n > 0; --n) {
-                     make(part, scratch);
-                     if (++part.inner < inner) continue;
-                     part.inner = 0;
-                     if (++part.outer < outer) continue;
-                     part.outer = 0;
-                     if (++part.channel < channels) continue;
-                     part.channel = 0;
-                     ++part.image;
+                   int64_t left = std::min(rows_per_task, all - task % row_tasks * rows_per_task);
+                   while (left > 0) {
+                     const int64_t count = std::min(left, lines);
+                     for (int64_t i = 0; i < count; ++i, advance(part)) add_line(part, scratch, i);
+                     make(part, scratch, count);
+                     left -= count;
                    }
                  });
+  }
+
+ private:
+  RowPart first_part(int64_t row, int64_t block) const {
+    RowPart part;
+    part.inner = row % inner;
+    part.outer = row / inner % outer;
+    part.channel = row / (inner * outer) % channels;
+    part.image = row / (inner * outer * channels);
+    part.column = block % column_blocks() * column_block;
+    part.columns = std::min(column_block, columns - part.column);
+    part.lane = block / column_blocks() * lane_block;
+    part.lanes = std::min(lane_block, lanes - part.lane);
+    return part;
+  }
+
+  void advance(RowPart& part) const {
+    if (++part.inner < inner) return;
+    part.inner = 0;
+    if (++part.outer < outer) return;
+    part.outer = 0;
+    if (++part.channel < channels) return;
+    part.channel = 0;
+    ++part.image;
   }
 };
 
@@ -149,6 +161,14 @@ struct FlatPlanes {
     }
   }
 };
+
+// Rows that a kernel gets at a time: enough that short ones fill its vectors, few enough that they stay in
+// L1.
+inline int64_t lines_at_once(int64_t positions, int64_t rows_each) {
+  constexpr int64_t kPositions = 4096, kMostLines = 32, kMostRows = 4096;
+  return std::max<int64_t>(
+      1, std::min({kMostLines, kPositions / positions, kMostRows / std::max<int64_t>(rows_each, 1)}));
+}
 
 // What the outer two axes of a pool share among all planes: the rows under each row of windows (or, for a
 // gradient, the rows of windows over each row), and what divides their sums.

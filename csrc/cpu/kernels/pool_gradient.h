@@ -1,10 +1,10 @@
-// The gradients of means and p-norms (contract: PoolGradientRow in kernel_table.h), as sums over the windows
-// that hold an input element: nothing is added to memory that another has written, and every sum has its
-// fixed order.
+// The gradients of means and p-norms (contract: PoolGradientLines in kernel_table.h), as sums over the
+// windows that hold an input element: nothing is added to memory that another has written, and every sum has
+// its fixed order.
 //
-// Along rows, the weighted output rows are summed into one line, which is then spread over the input columns:
+// Along rows, the weighted output rows are summed into a line, which is then spread over the input columns:
 //
-//   stride 1   column i takes line[i + reach - t * dilation] of each tap t: shifted vectors
+//   stride 1   column i takes line[i + reach - t * dilation] of each tap t, in shifted vectors
 //   stride 2   even and odd columns take the even and odd taps of undilated windows, and are interleaved
 //   others     neighbouring columns under the same windows are a run, which is summed once
 //
@@ -37,39 +37,20 @@ struct PowerGradient {
   }
 };
 
-template <class V, class S>
-V load_some(const S* p, int count) {
-  return count == V::kLanes ? load_as(p, V{}) : load_partial_as(p, count, V{});
-}
-template <class V, class S>
-void store_some(S* p, int count, V v) {
-  if (count == V::kLanes) {
-    store_as(p, v);
-  } else {
-    store_partial_as(p, count, v);
-  }
-}
-template <class V>
-int lanes_left(int64_t done, int64_t all) {
-  return all - done < V::kLanes ? static_cast<int>(all - done) : V::kLanes;
-}
-
-// line[o - low] = the sum over rows of window o's part, zero where there is no window, for `size` windows
-// from `low` on.
+// line[q], q < size, = the sum over the line's rows of window low + q's part; zero where there is no window.
 template <class V, class S, class Gradient>
-void sum_rows(const PoolGradientRow& r, const Gradient& gradient, int64_t low, int64_t size,
-              typename V::Scalar* line) {
+void sum_rows(const PoolGradientLines& r, const PoolGradientLine& from, const Gradient& gradient, int64_t low,
+              int64_t size, typename V::Scalar* line) {
   using T = typename V::Scalar;
   const int64_t begin = r.first_window - low, end = begin + r.windows;
   const T* column_weight = static_cast<const T*>(r.column_weight);
   for (int64_t q = begin; q < end; q += V::kLanes) {
     const int count = lanes_left<V>(q, end);
-    const int64_t o = low + q;
     V sum = V::zero();
-    for (int64_t k = 0; k < r.row_count; ++k) {
-      const V dy = load_some<V>(static_cast<const S*>(r.dy[k]) + o, count);
-      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(r.y[k]) + o, count) : dy;
-      sum = sum + V::all(static_cast<T>(r.row_weight[k])) * gradient.upstream(dy, y);
+    for (int64_t k = 0; k < from.row_count; ++k) {
+      const V dy = load_some<V>(static_cast<const S*>(from.dy[k]) + low + q, count);
+      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(from.y[k]) + low + q, count) : dy;
+      sum = sum + V::all(static_cast<T>(from.row_weight[k])) * gradient.upstream(dy, y);
     }
     (sum * V::load_partial(column_weight + q - begin, count)).store(line + q);
   }
@@ -77,13 +58,13 @@ void sum_rows(const PoolGradientRow& r, const Gradient& gradient, int64_t low, i
   for (int64_t q = end; q < size; ++q) line[q] = 0;
 }
 
-// sums[i] = the sum over taps t0, t0 + t_step, ... of line[i + from - n * distance], n counting those taps.
+// sums[i] = the sum over n < taps of line[i + from - n * distance].
 template <class V>
-void add_shifted(const typename V::Scalar* line, int64_t from, int64_t distance, int64_t taps,
-                 int64_t columns, typename V::Scalar* sums) {
-  for (int64_t i = 0; i < columns; i += V::kLanes) {
-    V sum = V::zero();
-    for (int64_t n = 0; n < taps; ++n) sum = sum + V::load(line + i + from - n * distance);
+void add_shifted(const typename V::Scalar* line, int64_t from, int64_t distance, int64_t taps, int64_t count,
+                 typename V::Scalar* sums) {
+  for (int64_t i = 0; i < count; i += V::kLanes) {
+    V sum = taps > 0 ? V::load(line + i + from) : V::zero();
+    for (int64_t n = 1; n < taps; ++n) sum = sum + V::load(line + i + from - n * distance);
     sum.store(sums + i);
   }
 }
@@ -97,7 +78,7 @@ void interleave(const T* __restrict even, const T* __restrict odd, int64_t pairs
 }
 
 template <class T>
-void add_runs(const PoolGradientRow& r, const T* line, T* sums) {
+void add_runs(const PoolGradientLines& r, const T* line, T* sums) {
   const T* const end = sums + r.columns;
   for (const ReaderRun* run = r.runs; sums < end; ++run) {
     T sum = 0;
@@ -108,82 +89,113 @@ void add_runs(const PoolGradientRow& r, const T* line, T* sums) {
   }
 }
 
-// Returns the sums of the row's columns, in scratch: gradient_scratch() of the driver.
+// The sums of each line's columns, `pitch` apart. Lines follow each other at whole windows' distance, so that
+// shifted vectors run through all of them; what lies between them is of no use.
+template <class T>
+struct LineSums {
+  const T* sums;
+  int64_t pitch;
+};
+
 template <class V, class S, class Gradient>
-typename V::Scalar* sum_readers(const PoolGradientRow& r, const Gradient& gradient) {
+LineSums<typename V::Scalar> sum_readers(const PoolGradientLines& r, const Gradient& gradient) {
   using T = typename V::Scalar;
-  constexpr int64_t kSlack = V::kLanes;
+  constexpr int64_t kSlack = 16;  // that vectors may read and write beyond
+  const int64_t odd_start = r.stride == 2 ? r.start % 2 : 0;
+  const int64_t reach = r.stride == 1 ? (r.kernel - 1) * r.dilation : r.stride == 2 ? (r.kernel - 1) / 2 : 0;
+  const int64_t low = r.stride == 0 ? r.first_window : r.start / r.stride - reach;
+  const int64_t size = r.stride == 0 ? r.windows : (r.columns + odd_start + r.stride - 1) / r.stride + reach;
+  const int64_t all = r.line_count * size, count = all - reach;
   T* line = static_cast<T*>(r.scratch);
+  for (int64_t i = 0; i < r.line_count; ++i)
+    sum_rows<V, S>(r, r.lines[i], gradient, low, size, line + i * size);
+  T* const sums = line + all + kSlack;
+  if (r.stride == 0) {
+    for (int64_t i = 0; i < r.line_count; ++i) add_runs(r, line + i * size, sums + i * r.columns);
+    return {sums, r.columns};
+  }
   if (r.stride == 1) {
-    const int64_t reach = (r.kernel - 1) * r.dilation, size = r.columns + reach + kSlack;
-    sum_rows<V, S>(r, gradient, r.start - reach, size, line);
-    T* sums = line + size;
-    add_shifted<V>(line, reach, r.dilation, r.kernel, r.columns, sums);
-    return sums;
+    add_shifted<V>(line, reach, r.dilation, r.kernel, count, sums);
+    return {sums, size};
   }
-  if (r.stride == 2) {
-    const int64_t reach = (r.kernel - 1) / 2, odd_start = r.start % 2,
-                  pairs = (r.columns + odd_start + 1) / 2;
-    const int64_t size = pairs + reach + kSlack;
-    sum_rows<V, S>(r, gradient, r.start / 2 - reach, size, line);
-    T* even = line + size;
-    T* odd = even + pairs + kSlack;
-    T* sums = odd + pairs + kSlack;
-    add_shifted<V>(line, reach, 1, (r.kernel + 1) / 2, pairs, even);
-    add_shifted<V>(line, reach, 1, r.kernel / 2, pairs, odd);
-    interleave(even, odd, pairs, sums);
-    return sums + odd_start;
-  }
-  const int64_t size = r.windows + kSlack;
-  sum_rows<V, S>(r, gradient, r.first_window, size, line);
-  add_runs(r, line, line + size);
-  return line + size;
+  T* const odd = sums + all + kSlack;
+  T* const both = odd + all + kSlack;
+  add_shifted<V>(line, reach, 1, (r.kernel + 1) / 2, count, sums);
+  add_shifted<V>(line, reach, 1, r.kernel / 2, count, odd);
+  interleave(sums, odd, count, both);
+  return {both + odd_start, 2 * size};
 }
 
 template <class V, class S, template <class> class Gradient>
-void pool_gradient_row(const PoolGradientRow& r) {
+void pool_gradient_row(const PoolGradientLines& r) {
   const Gradient<V> gradient(r.p);
-  const typename V::Scalar* sums = sum_readers<V, S>(r, gradient);
-  S* dx = static_cast<S*>(r.dx);
-  for (int64_t i = 0; i < r.columns; i += V::kLanes) {
-    const int count = lanes_left<V>(i, r.columns);
-    const V sum = V::load_partial(sums + i, count);
-    const V x = Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(r.x) + i, count) : sum;
-    store_some(dx + i, count, gradient.downstream(sum, x));
-  }
-}
-
-// Lanes [channel, channel + count) of all columns of a run.
-template <class V, class S, class Gradient>
-void spread_run(const PoolGradientRow& r, const Gradient& gradient, const ReaderRun& run, int64_t column,
-                int64_t channel, int count) {
-  using T = typename V::Scalar;
-  const T* column_weight = static_cast<const T*>(r.column_weight);
-  V sum = V::zero();
-  for (int64_t k = 0; k < r.row_count; ++k) {
-    const T row_weight = static_cast<T>(r.row_weight[k]);
-    for (int64_t n = 0, o = run.readers.first; n < run.readers.count; ++n, o += r.step) {
-      const int64_t at = o * r.dy_pitch + channel;
-      const V dy = load_some<V>(static_cast<const S*>(r.dy[k]) + at, count);
-      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(r.y[k]) + at, count) : dy;
-      sum = sum + V::all(row_weight * column_weight[o - r.first_window]) * gradient.upstream(dy, y);
+  LineSums<typename V::Scalar> from = sum_readers<V, S>(r, gradient);
+  for (const PoolGradientLine* line = r.lines; line < r.lines + r.line_count;
+       ++line, from.sums += from.pitch) {
+    for (int64_t i = 0; i < r.columns; i += V::kLanes) {
+      const int count = lanes_left<V>(i, r.columns);
+      const V sum = load_some<V>(from.sums + i, count);
+      const V x = Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(line->x) + i, count) : sum;
+      store_some(static_cast<S*>(line->dx) + i, count, gradient.downstream(sum, x));
     }
   }
-  for (int64_t i = column; i < column + run.columns; ++i) {
-    const int64_t at = i * r.dx_pitch + channel;
-    const V x = Gradient::kPower ? load_some<V>(static_cast<const S*>(r.x) + at, count) : sum;
-    store_some(static_cast<S*>(r.dx) + at, count, gradient.downstream(sum, x));
+}
+
+// Lanes [channel, channel + kVectors * kLanes) of all columns of a run, or, with kPart, the first `count` of
+// one vector.
+template <class V, class S, int kVectors, bool kPart, class Gradient>
+void spread_run(const PoolGradientLines& r, const PoolGradientLine& line, const Gradient& gradient,
+                const ReaderRun& run, int64_t column, int64_t channel, int count) {
+  using T = typename V::Scalar;
+  const T* column_weight = static_cast<const T*>(r.column_weight) - r.first_window;
+  const auto load = [&](const void* row, int64_t at, int i) {
+    const S* p = static_cast<const S*>(row) + at + channel;
+    return kPart ? load_partial_as(p, count, V{}) : load_as(p + i * V::kLanes, V{});
+  };
+  V sum[kVectors];
+  for (V& v : sum) v = V::zero();
+  for (int64_t k = 0; k < line.row_count; ++k) {
+    const T row_weight = static_cast<T>(line.row_weight[k]);
+    for (int64_t n = 0, o = run.readers.first; n < run.readers.count; ++n, o += r.step) {
+      const V weight = V::all(row_weight * column_weight[o]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) {
+        const V dy = load(line.dy[k], o * r.dy_pitch, i);
+        const V y = Gradient::kPower ? load(line.y[k], o * r.dy_pitch, i) : dy;
+        sum[i] = sum[i] + weight * gradient.upstream(dy, y);
+      }
+    }
+  }
+  for (int64_t j = column; j < column + run.columns; ++j) {
+    S* dx = static_cast<S*>(line.dx) + j * r.dx_pitch + channel;
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      const V v = gradient.downstream(sum[i], Gradient::kPower ? load(line.x, j * r.dx_pitch, i) : sum[i]);
+      if (kPart) {
+        store_partial_as(dx, count, v);
+      } else {
+        store_as(dx + i * V::kLanes, v);
+      }
+    }
   }
 }
 
 template <class V, class S, template <class> class Gradient>
-void pool_gradient_lanes(const PoolGradientRow& r) {
+void pool_gradient_lanes(const PoolGradientLines& r) {
+  constexpr int kLanes = V::kLanes, kMost = 4;
   const Gradient<V> gradient(r.p);
-  const ReaderRun* run = r.runs;
-  for (int64_t i = 0; i < r.columns; i += run->columns, ++run) {
-    int64_t c = 0;
-    for (; c + V::kLanes <= r.channels; c += V::kLanes) spread_run<V, S>(r, gradient, *run, i, c, V::kLanes);
-    if (c < r.channels) spread_run<V, S>(r, gradient, *run, i, c, static_cast<int>(r.channels - c));
+  for (const PoolGradientLine* line = r.lines; line < r.lines + r.line_count; ++line) {
+    const ReaderRun* run = r.runs;
+    for (int64_t i = 0; i < r.columns; i += run->columns, ++run) {
+      int64_t c = 0;
+      for (; c + kMost * kLanes <= r.channels; c += kMost * kLanes) {
+        spread_run<V, S, kMost, false>(r, *line, gradient, *run, i, c, kLanes);
+      }
+      for (; c + kLanes <= r.channels; c += kLanes)
+        spread_run<V, S, 1, false>(r, *line, gradient, *run, i, c, kLanes);
+      if (c < r.channels)
+        spread_run<V, S, 1, true>(r, *line, gradient, *run, i, c, lanes_left<V>(c, r.channels));
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// Windows whose elements are runs of channels (contract: PoolRow in kernel_table.h): every lane is a channel,
-// so any window is as good as any other. Numbers are flat positions in the plane.
+// Windows whose elements are runs of channels (contract: PoolLines in kernel_table.h): every lane is a
+// channel, so any window is as good as any other. Numbers are flat positions in the plane.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -22,18 +22,19 @@ void store_numbers(V lanes, int count, int64_t* to) {
 // Channels [channel, channel + kVectors * kLanes) of window o, or, with kPart, the first `count` of one
 // vector.
 template <class V, class S, int kVectors, bool kPart, class Operation>
-void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int64_t channel, int count) {
+void pool_channels(const PoolLines& r, const PoolLine& line, const Operation& operation, int64_t o,
+                   int64_t channel, int count) {
   using T = typename V::Scalar;
   constexpr int kLanes = V::kLanes;
   const Taps window = r.taps[o];
   // Nothing beats -Inf in a window that holds nothing else: the first element is taken.
-  const bool empty = r.row_count == 0 || window.count == 0;
-  const int64_t first = Operation::kNumbers && !empty ? r.row_position[0] + window.first : 0;
+  const bool empty = line.row_count == 0 || window.count == 0;
+  const int64_t first = Operation::kNumbers && !empty ? line.row_position[0] + window.first : 0;
   typename Operation::State state[kVectors];
   for (auto& s : state) s = operation.start(first);
-  for (int64_t k = 0; k < r.row_count; ++k) {
-    const S* p = static_cast<const S*>(r.rows[k]) + window.first * r.x_pitch + channel;
-    int64_t position = Operation::kNumbers ? r.row_position[k] + window.first : 0;
+  for (int64_t k = 0; k < line.row_count; ++k) {
+    const S* p = static_cast<const S*>(line.rows[k]) + window.first * r.x_pitch + channel;
+    int64_t position = Operation::kNumbers ? line.row_position[k] + window.first : 0;
     for (int64_t t = 0; t < window.count; ++t, p += r.step * r.x_pitch, position += r.step) {
 #pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) {
@@ -43,8 +44,8 @@ void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int6
     }
   }
   V divisor = V::all(1);
-  if (r.divisor) divisor = V::all(static_cast<T>(r.row_divisor) * static_cast<const T*>(r.divisor)[o]);
-  S* y = static_cast<S*>(r.y) + o * r.y_pitch + channel;
+  if (r.divisor) divisor = V::all(static_cast<T>(line.divisor) * static_cast<const T*>(r.divisor)[o]);
+  S* y = static_cast<S*>(line.y) + o * r.y_pitch + channel;
   for (int i = 0; i < kVectors; ++i) {
     const V v = operation.finish(operation.value(state[i]), divisor);
     if (kPart) {
@@ -53,7 +54,7 @@ void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int6
       store_as(y + i * kLanes, v);
     }
     if constexpr (Operation::kNumbers) {
-      int64_t* indices = r.indices + o * r.y_pitch + channel + i * kLanes;
+      int64_t* indices = line.indices + o * r.y_pitch + channel + i * kLanes;
       store_numbers(state[i].number, count, indices);
       if (empty) {
         for (int c = 0; c < count; ++c) indices[c] = -1;
@@ -63,20 +64,24 @@ void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int6
 }
 
 template <class V, class S, class Operation>
-void walk_channels(const PoolRow& r, const Operation& operation) {
+void walk_channels(const PoolLines& r, const Operation& operation) {
   constexpr int kLanes = V::kLanes, kMost = Operation::kNumbers ? 4 : 8;
-  for (int64_t o = 0; o < r.columns; ++o) {
-    int64_t c = 0;
-    for (; c + kMost * kLanes <= r.channels; c += kMost * kLanes) {
-      pool_channels<V, S, kMost, false>(r, operation, o, c, kLanes);
+  for (const PoolLine* line = r.lines; line < r.lines + r.line_count; ++line) {
+    for (int64_t o = 0; o < r.columns; ++o) {
+      int64_t c = 0;
+      for (; c + kMost * kLanes <= r.channels; c += kMost * kLanes) {
+        pool_channels<V, S, kMost, false>(r, *line, operation, o, c, kLanes);
+      }
+      for (; c + kLanes <= r.channels; c += kLanes)
+        pool_channels<V, S, 1, false>(r, *line, operation, o, c, kLanes);
+      if (c < r.channels)
+        pool_channels<V, S, 1, true>(r, *line, operation, o, c, lanes_left<V>(c, r.channels));
     }
-    for (; c + kLanes <= r.channels; c += kLanes) pool_channels<V, S, 1, false>(r, operation, o, c, kLanes);
-    if (c < r.channels) pool_channels<V, S, 1, true>(r, operation, o, c, static_cast<int>(r.channels - c));
   }
 }
 
 template <class V, class S, PoolOperation kOperation>
-void pool_lanes(const PoolRow& r) {
+void pool_lanes(const PoolLines& r) {
   with_operation<V, kOperation>(r, [&](const auto& operation) { walk_channels<V, S>(r, operation); });
 }
 

@@ -141,27 +141,44 @@ struct PowerSum {
   }
 };
 
-// Calls walk(operation) with what a row asks for.
+// Calls walk(operation) with what the lines ask for.
 template <class V, PoolOperation kOperation, class Walk>
-void with_operation(const PoolRow& r, const Walk& walk) {
+void with_operation(const PoolLines& r, const Walk& walk) {
   if constexpr (kOperation == PoolOperation::mean) {
     walk(Mean<V>());
   } else if constexpr (kOperation == PoolOperation::power) {
     walk(PowerSum<V>(r.p));
-  } else if (r.indices) {
+  } else if (r.lines->indices) {
     walk(NumberedMaximum<V>());
   } else {
     walk(Maximum<V>());
   }
 }
 
-// The divisors of windows [column, column + count), as vectors; ones where the operation has none.
+// The divisors of a line's windows [column, column + count), as vectors; ones where the operation has none.
 template <class V>
-V divisors(const PoolRow& r, int64_t column, int count) {
+V divisors(const PoolLines& r, const PoolLine& line, int64_t column, int count) {
   using T = typename V::Scalar;
   if (!r.divisor) return V::all(T(1));
-  return V::all(static_cast<T>(r.row_divisor)) *
+  return V::all(static_cast<T>(line.divisor)) *
          V::load_partial(static_cast<const T*>(r.divisor) + column, count);
+}
+
+template <class V>
+int lanes_left(int64_t done, int64_t all) {
+  return all - done < V::kLanes ? static_cast<int>(all - done) : V::kLanes;
+}
+template <class V, class S>
+V load_some(const S* p, int count) {
+  return count == V::kLanes ? load_as(p, V{}) : load_partial_as(p, count, V{});
+}
+template <class V, class S>
+void store_some(S* p, int count, V v) {
+  if (count == V::kLanes) {
+    store_as(p, v);
+  } else {
+    store_partial_as(p, count, v);
+  }
 }
 
 }  // namespace

@@ -1,13 +1,15 @@
-// Sliding windows along a contiguous row (contract: PoolRow in kernel_table.h), in three steps that stay in
-// L1:
+// Sliding windows along contiguous rows (contract: PoolLines in kernel_table.h), in steps that stay in L1:
 //
-//   the rows are combined into one line, with as much padding around it as the windows reach into
-//   line         . . a b c d e f g . .        position q of the line is input column start + q
-//   the line is dealt out by its stride, so that what lies under one tap of neighbouring windows is
-//   contiguous stride 2     . a c e g .    . b d f .     tap t is at position t*step / stride of deal t*step
-//   % stride the taps are combined, finished and stored
+//   combine   the rows of each line become one, with as much padding around it as the windows reach into;
+//   lines follow
+//             each other at whole windows' distance, so that they are one long line to the next steps
+//             . . a b c d e f g .  . . h i j k l m n .       stride 2, kernel 3, padding 2
+//   deal      by the stride, so that what lies under one tap of neighbouring windows is contiguous
+//             . a c e g  . h j l n  and  . b d f .  . i k m .
+//   slide     the deals are combined tap by tap: tap t is at position t * step / stride of deal t * step %
+//   stride store     finished, without what lies between the lines
 //
-// Scratch, in elements of the compute type: sliding_scratch() of the driver.
+// Scratch: sliding_scratch() of the driver.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -16,22 +18,31 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Read beyond the last position of a line or of a deal, to no effect.
-template <class V>
-constexpr int kSlack = V::kLanes < 4 ? 4 : V::kLanes;
+// Elements beyond the end of a line that vectors may read, to no effect.
+constexpr int kSlack = 16;
 
-// Line positions [begin, end): each row of the windows added in turn. kRows unrolls the commonest heights; 0
-// is any.
+template <class T>
+void fill(T* p, int64_t count, T value) {
+  for (int64_t i = 0; i < count; ++i) p[i] = value;
+}
+
+// Positions [begin, end) of a line: each row added in turn. kRows unrolls the commonest heights; 0 is any.
 template <class V, class S, int kRows, class Operation>
-void combine_rows(const PoolRow& r, const Operation& operation, int64_t begin, int64_t end,
-                  typename V::Scalar* line, typename V::Scalar* numbers) {
-  const int64_t rows = kRows ? kRows : r.row_count;
+void combine_rows(const PoolLine& line, const Operation& operation, int64_t start, int64_t begin, int64_t end,
+                  typename V::Scalar* values, typename V::Scalar* numbers) {
+  const int64_t rows = kRows ? kRows : line.row_count;
+  const S* row[kRows ? kRows : 1];
+  for (int k = 0; k < kRows; ++k) row[k] = static_cast<const S*>(line.rows[k]) + start;
   const auto combine = [&](int64_t q, const auto& load) {
     auto state = operation.start();
+    if constexpr (kRows != 0) {
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < rows; ++k)
-      operation.add(state, load(static_cast<const S*>(r.rows[k]) + r.start + q), k);
-    operation.value(state).store(line + q);
+      for (int k = 0; k < kRows; ++k) operation.add(state, load(row[k] + q), k);
+    } else {
+      for (int64_t k = 0; k < rows; ++k)
+        operation.add(state, load(static_cast<const S*>(line.rows[k]) + start + q), k);
+    }
+    operation.value(state).store(values + q);
     if constexpr (Operation::kNumbers) state.number.store(numbers + q);
   };
   int64_t q = begin;
@@ -40,41 +51,35 @@ void combine_rows(const PoolRow& r, const Operation& operation, int64_t begin, i
   if (rest > 0) combine(q, [rest](const S* p) { return load_partial_as(p, rest, V{}); });
 }
 
-template <class T>
-void fill(T* p, int64_t count, T value) {
-  for (int64_t i = 0; i < count; ++i) p[i] = value;
-}
-
-// The line of a row of windows: `span` positions and kSlack more.
+// `size` positions of a line, the first of them input column r.start. Writes up to kSlack beyond.
 template <class V, class S, class Operation>
-void make_line(const PoolRow& r, const Operation& operation, int64_t span, typename V::Scalar* line,
-               typename V::Scalar* numbers) {
-  int64_t begin = r.start < 0 ? -r.start : 0, end = r.input - r.start < span ? r.input - r.start : span;
-  if (begin > span) begin = span;
+void make_line(const PoolLines& r, const PoolLine& line, const Operation& operation, int64_t size,
+               typename V::Scalar* values, typename V::Scalar* numbers) {
+  int64_t begin = r.start < 0 ? -r.start : 0, end = r.input - r.start < size ? r.input - r.start : size;
+  if (begin > size) begin = size;
   if (end < begin) end = begin;
-  switch (r.row_count) {
+  switch (line.row_count) {
     case 1:
-      combine_rows<V, S, 1>(r, operation, begin, end, line, numbers);
+      combine_rows<V, S, 1>(line, operation, r.start, begin, end, values, numbers);
       break;
     case 2:
-      combine_rows<V, S, 2>(r, operation, begin, end, line, numbers);
+      combine_rows<V, S, 2>(line, operation, r.start, begin, end, values, numbers);
       break;
     case 3:
-      combine_rows<V, S, 3>(r, operation, begin, end, line, numbers);
+      combine_rows<V, S, 3>(line, operation, r.start, begin, end, values, numbers);
       break;
     default:
-      combine_rows<V, S, 0>(r, operation, begin, end, line, numbers);
+      combine_rows<V, S, 0>(line, operation, r.start, begin, end, values, numbers);
       break;
   }
   typename V::Scalar outside[V::kLanes];
   operation.value(operation.start()).store(outside);
-  const int64_t after = span + kSlack<V> - end;
-  fill(line, begin, outside[0]);
-  fill(line + end, after, outside[0]);
+  fill(values, begin, outside[0]);
+  fill(values + end, size - end, outside[0]);
   if constexpr (Operation::kNumbers) {
     operation.start().number.store(outside);
     fill(numbers, begin, outside[0]);
-    fill(numbers + end, after, outside[0]);
+    fill(numbers + end, size - end, outside[0]);
   }
 }
 
@@ -86,103 +91,123 @@ void deal_all(const T* __restrict line, int64_t count, int64_t pitch, T* __restr
   }
 }
 
-// dealt[phase][i] = line[i * stride + phase]. Each deal is `pitch` long; those that no tap asks for may be
-// left out.
+// dealt[phase][i] = line[i * stride + phase], i < count; deals that no tap asks for may be left out.
 template <class T>
-void deal(const T* line, int64_t span, int64_t stride, int64_t deals, int64_t pitch, T* dealt) {
-  const int64_t count = (span + stride - 1) / stride;
+void deal(const T* line, int64_t count, int64_t stride, int64_t deals, int64_t pitch, T* dealt) {
   if (stride == 2) return deal_all<2>(line, count, pitch, dealt);
   if (stride == 3) return deal_all<3>(line, count, pitch, dealt);
   if (stride == 4) return deal_all<4>(line, count, pitch, dealt);
   for (int64_t phase = 0; phase < deals; ++phase, dealt += pitch)
-    for (int64_t i = 0, q = phase; q < span; ++i, q += stride) dealt[i] = line[q];
+    for (int64_t i = 0; i < count; ++i) dealt[i] = line[i * stride + phase];
 }
 
+// values[o] = all taps of window o combined, for o < count.
 template <class V, int kTaps, class Operation>
-V combine_taps(const PoolRow& r, const Operation& operation, const int64_t* offset,
-               const typename V::Scalar* line, int64_t column) {
-  const int64_t taps = kTaps ? kTaps : r.kernel;
-  V v = V::load(line + offset[0] + column);
+void slide(const Operation& operation, int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
+           int64_t count, typename V::Scalar* values) {
+  const int64_t taps = kTaps ? kTaps : kernel;
+  for (int64_t o = 0; o < count; o += V::kLanes) {
+    V v = V::load(line + offset[0] + o);
 #pragma GCC unroll 4
-  for (int64_t t = 1; t < taps; ++t) v = operation.merge(v, V::load(line + offset[t] + column));
-  return v;
+    for (int64_t t = 1; t < taps; ++t) v = operation.merge(v, V::load(line + offset[t] + o));
+    v.store(values + o);
+  }
 }
 
-// Among columns that tie, the one whose maximum lies in the earlier row wins, then the earlier column.
+// The same with the rows and taps of the maxima. Among columns that tie, the one whose maximum lies in the
+// earlier row wins, then the earlier column.
 template <class V>
-V combine_numbered_taps(const PoolRow& r, const int64_t* offset, const typename V::Scalar* line,
-                        const typename V::Scalar* numbers, int64_t column) {
-  V v = V::load(line + offset[0] + column), row = V::load(numbers + offset[0] + column),
-    tap = all_numbered<V>(0);
-  for (int64_t t = 1; t < r.kernel; ++t) {
-    const V x = V::load(line + offset[t] + column), x_row = V::load(numbers + offset[t] + column);
-    const auto ties = (x == v) | (is_nan(x) & is_nan(v));
-    const auto wins = beats(x, v) | (ties & (x_row < row));
-    v = select(wins, x, v);
-    row = select(wins, x_row, row);
-    tap = select(wins, all_numbered<V>(t), tap);
+void slide_numbered(int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
+                    const typename V::Scalar* line_rows, int64_t count, typename V::Scalar* values,
+                    typename V::Scalar* rows, typename V::Scalar* taps) {
+  for (int64_t o = 0; o < count; o += V::kLanes) {
+    V v = V::load(line + offset[0] + o), row = V::load(line_rows + offset[0] + o), tap = all_numbered<V>(0);
+    for (int64_t t = 1; t < kernel; ++t) {
+      const V x = V::load(line + offset[t] + o), x_row = V::load(line_rows + offset[t] + o);
+      const auto ties = (x == v) | (is_nan(x) & is_nan(v));
+      const auto wins = beats(x, v) | (ties & (x_row < row));
+      v = select(wins, x, v);
+      row = select(wins, x_row, row);
+      tap = select(wins, all_numbered<V>(t), tap);
+    }
+    v.store(values + o);
+    row.store(rows + o);
+    tap.store(taps + o);
   }
-  typename V::Scalar rows[V::kLanes], taps[V::kLanes];
-  row.store(rows);
-  tap.store(taps);
-  const int64_t rest = r.columns - column, count = rest < V::kLanes ? rest : V::kLanes;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t o = column + i;
-    int64_t at = r.start + o * r.stride + number_of_lane(taps[i]) * r.step;
+}
+
+template <class T>
+void store_positions(const PoolLines& r, const PoolLine& line, const T* rows, const T* taps) {
+  for (int64_t o = 0; o < r.columns; ++o) {
+    int64_t at = r.start + o * r.stride + number_of_lane(taps[o]) * r.step;
     if (at < 0) at = r.taps[o].first;  // padding ties with -Inf, but never wins
-    const bool empty = r.row_count == 0 || r.taps[o].count == 0;
-    r.indices[o] = empty ? -1 : r.row_position[number_of_lane(rows[i])] + at;
+    const bool empty = line.row_count == 0 || r.taps[o].count == 0;
+    line.indices[o] = empty ? -1 : line.row_position[number_of_lane(rows[o])] + at;
   }
-  return v;
 }
 
 template <class V, class S, class Operation>
-void slide(const PoolRow& r, const Operation& operation) {
+void slide_lines(const PoolLines& r, const Operation& operation) {
   using T = typename V::Scalar;
-  const int64_t reach = (r.kernel - 1) * r.step, span = (r.columns - 1) * r.stride + reach + 1;
-  const int64_t line_size = span + kSlack<V>;
-  // Of small strides all deals are made.
-  const int64_t deals = r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1,
-                pitch = span / r.stride + 1 + kSlack<V>;
+  constexpr int kStreams = Operation::kNumbers ? 2 : 1;  // values, and the rows they came from
+  const int64_t reach = (r.kernel - 1) * r.step;
+  const int64_t shifts = reach / r.stride,
+                windows = r.columns + shifts;  // of a line, those that end in the next one too
+  const int64_t size = windows * r.stride, count = r.line_count * windows, pitch = count + kSlack;
+  const int64_t deals =
+      r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;  // of small strides all are made
   int64_t* offset = static_cast<int64_t*>(r.scratch);
   T* line = reinterpret_cast<T*>(offset + r.kernel);
-  T* numbers = line + line_size;
-  T* dealt = numbers + (Operation::kNumbers ? line_size : 0);
-  T* dealt_numbers = dealt + deals * pitch;
-  make_line<V, S>(r, operation, span, line, numbers);
+  const int64_t line_pitch = r.line_count * size + kSlack;
+  T* dealt = line + kStreams * line_pitch;
+  for (int64_t i = 0; i < r.line_count; ++i) {
+    make_line<V, S>(r, r.lines[i], operation, size, line + i * size, line + line_pitch + i * size);
+  }
   for (int64_t t = 0, phase = 0, shift = 0; t < r.kernel; ++t, phase += r.step) {
     for (; phase >= r.stride; phase -= r.stride) ++shift;
     offset[t] = phase * pitch + shift;
   }
+  T* values = dealt;
+  const T* numbers = line + line_pitch;
   if (r.stride > 1) {
-    deal(line, span, r.stride, deals, pitch, dealt);
-    if constexpr (Operation::kNumbers) deal(numbers, span, r.stride, deals, pitch, dealt_numbers);
+    deal(line, count, r.stride, deals, pitch, dealt);
+    if constexpr (Operation::kNumbers) deal(numbers, count, r.stride, deals, pitch, dealt + deals * pitch);
     line = dealt;
-    numbers = dealt_numbers;
+    numbers = dealt + deals * pitch;
+    values = dealt + kStreams * deals * pitch;
   }
-  S* y = static_cast<S*>(r.y);
-  for (int64_t o = 0; o < r.columns; o += V::kLanes) {
-    const int count = r.columns - o < V::kLanes ? static_cast<int>(r.columns - o) : V::kLanes;
-    V v;
-    if constexpr (Operation::kNumbers) {
-      v = combine_numbered_taps<V>(r, offset, line, numbers, o);
-    } else {
-      v = r.kernel == 2   ? combine_taps<V, 2>(r, operation, offset, line, o)
-          : r.kernel == 3 ? combine_taps<V, 3>(r, operation, offset, line, o)
-                          : combine_taps<V, 0>(r, operation, offset, line, o);
+  const int64_t ending = count - shifts;
+  T* const rows = values + pitch;
+  T* const taps = rows + pitch;
+  if constexpr (Operation::kNumbers) {
+    slide_numbered<V>(r.kernel, offset, line, numbers, ending, values, rows, taps);
+  } else {
+    switch (r.kernel) {
+      case 2:
+        slide<V, 2>(operation, 2, offset, line, ending, values);
+        break;
+      case 3:
+        slide<V, 3>(operation, 3, offset, line, ending, values);
+        break;
+      default:
+        slide<V, 0>(operation, r.kernel, offset, line, ending, values);
+        break;
     }
-    v = operation.finish(v, divisors<V>(r, o, count));
-    if (count == V::kLanes) {
-      store_as(y + o, v);
-    } else {
-      store_partial_as(y + o, count, v);
+  }
+  for (int64_t i = 0; i < r.line_count; ++i, values += windows) {
+    const PoolLine& to = r.lines[i];
+    for (int64_t o = 0; o < r.columns; o += V::kLanes) {
+      const int n = lanes_left<V>(o, r.columns);
+      store_some(static_cast<S*>(to.y) + o, n,
+                 operation.finish(V::load(values + o), divisors<V>(r, to, o, n)));
     }
+    if constexpr (Operation::kNumbers) store_positions(r, to, rows + i * windows, taps + i * windows);
   }
 }
 
 template <class V, class S, PoolOperation kOperation>
-void pool_sliding(const PoolRow& r) {
-  with_operation<V, kOperation>(r, [&](const auto& operation) { slide<V, S>(r, operation); });
+void pool_sliding(const PoolLines& r) {
+  with_operation<V, kOperation>(r, [&](const auto& operation) { slide_lines<V, S>(r, operation); });
 }
 
 }  // namespace

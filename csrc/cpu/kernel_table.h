@@ -206,6 +206,8 @@ struct OptimiserKernels {  // [0] float, [1] double; from `start` on
   void (*sgd[2])(const SgdStep&, int64_t start, int64_t count);
   void (*rmsprop[2])(const RmspropStep&, int64_t start, int64_t count);
   void (*adam[2])(const AdamStep&, int64_t start, int64_t count);
+};
+
 enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
 constexpr int kPoolOperations = 3;
 

@@ -26,7 +26,7 @@ bool slope_needs_input(Activation kind) {
   return kind == Activation::gelu || kind == Activation::silu;
 }
 
-void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
+void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
                          int64_t count) {
   const auto kernel = active_table().elementwise.activation_grad[static_cast<int>(dtype)];
   const double ns = slope_needs_input(kind) ? kNsTranscendental : kNsStream;

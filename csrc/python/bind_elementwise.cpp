@@ -48,7 +48,7 @@ py::object activation_grad(const py::object& dy_object, const py::object& name, 
   {
     void* data = dx.data();
     const py::gil_scoped_release release;
-    cpu::activation_gradient(kind, dy.dtype(), dy.data(), at.data(), data, dy.elements());
+    cpu::activation_grad(kind, dy.dtype(), dy.data(), at.data(), data, dy.elements());
   }
   return dx.finish();
 }

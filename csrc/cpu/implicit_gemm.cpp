@@ -277,6 +277,7 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   const int64_t begin = slice * s.blocking.slice_pixels, end = std::min(begin + s.blocking.slice_pixels, dy.pixels());
   constexpr int64_t kWhole = int64_t{1} << 62;
   std::vector<PixelSpan> x_spans, dy_spans;
+  if (begin >= end) std::fill(scratch.accumulators, scratch.accumulators + b.rows * b.cols, T(0));
   for (int64_t pixel = begin; pixel < end; pixel += b.depth) {
     const int64_t depth = std::min(b.depth, end - pixel);
     cut_into_spans(x, pixel, depth, kWhole, &x_spans);

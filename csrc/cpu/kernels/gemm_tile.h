@@ -3,8 +3,9 @@
 //   for k < depth:  C[m][:] += A[m][k] * B[k][:]      m < tile_rows, ':' = one or two or three vectors
 //
 // Every tile height from 1 to mr is compiled, so the last rows of a matrix cost no more than they hold.
-// Each element of C is one fused-multiply-add chain over k, whatever the tile: its bits do not depend on the blocking
-// of rows and columns.
+// Each element's sum is one fused-multiply-add chain over k, whatever the tile, so its bits do not depend on the blocking
+// of rows and columns. The chain starts from zero and is added to C at its end: long reductions are sums of chains
+// of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -20,8 +21,7 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j)
-      acc[m][j] = accumulate ? V::load(c + m * kWidth + j * V::kLanes) : V::zero();
+    for (int j = 0; j < kUsed; ++j) acc[m][j] = V::zero();
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
     V row[kUsed];
@@ -39,7 +39,10 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j) acc[m][j].store(c + m * kWidth + j * V::kLanes);
+    for (int j = 0; j < kUsed; ++j) {
+      typename V::Scalar* to = c + m * kWidth + j * V::kLanes;
+      (accumulate ? acc[m][j] + V::load(to) : acc[m][j]).store(to);
+    }
 }
 
 template <class V>

@@ -18,7 +18,7 @@ from benchmarks.threads import available_cpus, limit_threads
 if TYPE_CHECKING:
     from benchmarks.results import Report
 
-_QUICK_SECONDS = 50.0
+_QUICK_SECONDS = 45.0
 """A ``--quick`` run plans to be over by then, start-up included."""
 
 

@@ -1,4 +1,4 @@
-"""What is running right now, on standard error: a bar on a terminal with tqdm installed, else a line per row."""
+"""What is running right now, on standard error: a bar given tqdm and a terminal, else a line per row."""
 
 from __future__ import annotations
 

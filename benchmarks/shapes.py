@@ -324,9 +324,19 @@ SHAPES: tuple[Shape, ...] = (
     _conv("depthwise", "convnext-dw-7x7-96@56", (8, 96, 56, 56), 96, 7, padding=3, groups=96),
     _conv("depthwise", "replknet-dw-31x31-128@28", (4, 128, 28, 28), 128, 31, padding=15, groups=128),
     # ResNeXt-50 32x4d (Xie et al. 2016): 32 groups.
-    _conv("groups", "resnext50-3x3-128-g32@56", (8, 128, 56, 56), 128, 3, padding=1, groups=32, quick=1),
+    _conv("groups", "resnext50-3x3-128-g32@56", (8, 128, 56, 56), 128, 3, padding=1, groups=32),
     _conv("groups", "resnext50-3x3-256-g32@28", (8, 256, 28, 28), 256, 3, padding=1, groups=32),
-    _conv("groups", "resnext50-3x3-s2-512-g32@28", (8, 512, 28, 28), 512, 3, stride=2, padding=1, groups=32),
+    _conv(
+        "groups",
+        "resnext50-3x3-s2-512-g32@28",
+        (8, 512, 28, 28),
+        512,
+        3,
+        stride=2,
+        padding=1,
+        groups=32,
+        quick=1,
+    ),
     # Dilated: WaveNet (van den Oord et al. 2016), a temporal convolutional net, DeepLab's atrous branch.
     _causal("wavenet-2tap-d64", (4, 64, 16000), 128, 2, 64),
     _causal("causal-17tap-d4", (4, 64, 4000), 64, 17, 4, quick=1),

@@ -21,6 +21,9 @@ SAMPLE_SECONDS = 0.005
 SETTLE_SECONDS = 0.002
 """Pause before a sample, in which the worker threads of the one before stop spinning."""
 
+LONG_SECONDS = 0.25
+"""A call that lasts this long is not repeated to no purpose."""
+
 LEAST_SHARE = 0.05
 """Seconds that every contestant may spend, however small the budget."""
 
@@ -54,13 +57,23 @@ class Contestant:
         return (time.perf_counter() - start) / self.repeats
 
     def calibrate(self) -> float:
-        """Set `repeats` for a sample of `SAMPLE_SECONDS`, and return the seconds that one call took."""
-        self.call()
-        start = time.perf_counter()
-        self.call()
-        once = time.perf_counter() - start
+        """Set `repeats` for a sample of `SAMPLE_SECONDS`, and return the seconds that a call takes.
+
+        A short call is tried twice, and the second counts; a long one is not tried again, but is a
+        sample already.
+        """
+        once = self._once()
+        if once < LONG_SECONDS:
+            once = self._once()
+        else:
+            self.samples.append(once)
         self.repeats = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
         return once
+
+    def _once(self) -> float:
+        start = time.perf_counter()
+        self.call()
+        return time.perf_counter() - start
 
 
 def fastest(calls: dict[str, Callable[[], Any]], name: str) -> tuple[str, Contestant]:
@@ -68,8 +81,10 @@ def fastest(calls: dict[str, Callable[[], Any]], name: str) -> tuple[str, Contes
     trials: dict[str, tuple[float, Contestant]] = {}
     for variant, call in calls.items():
         contestant = Contestant(name, call)
-        once = contestant.calibrate()
-        trials[variant] = (min(once, contestant.sample()) if len(calls) > 1 else once, contestant)
+        seconds = contestant.calibrate()
+        if len(calls) > 1 and seconds < LONG_SECONDS:
+            seconds = min(seconds, contestant.sample())
+        trials[variant] = (seconds, contestant)
     variant = min(trials, key=lambda key: trials[key][0])
     return variant, trials[variant][1]
 
@@ -77,11 +92,11 @@ def fastest(calls: dict[str, Callable[[], Any]], name: str) -> tuple[str, Contes
 def race(contestants: Sequence[Contestant], budget: float) -> None:
     """Sample the contestants in rounds until `budget` seconds are spent.
 
-    Everyone is sampled at least once. From then on a contestant that has used up its share of the budget
+    Everyone has one sample at least. From then on a contestant that has used up its share of the budget
     sits out, so that a slow one does not take the rounds of the others.
     """
     share = max(LEAST_SHARE, budget / max(1, len(contestants)))
-    spent = dict.fromkeys((contestant.name for contestant in contestants), 0.0)
+    spent = {contestant.name: sum(contestant.samples) for contestant in contestants}
     start = time.perf_counter()
     collecting = gc.isenabled()
     gc.disable()
@@ -91,7 +106,7 @@ def race(contestants: Sequence[Contestant], budget: float) -> None:
                 break
             for place in range(len(contestants)):
                 contestant = contestants[(place + round_number) % len(contestants)]
-                if round_number and spent[contestant.name] > share:
+                if contestant.samples and spent[contestant.name] > share:
                     continue
                 before = time.perf_counter()
                 contestant.samples.append(contestant.sample())

@@ -42,7 +42,7 @@ class Recipe:
 
 
 RECIPES = {
-    "lenet5": Recipe(epochs=15, batch_size=32, lr=0.05, weight_decay=2e-3, label_smoothing=0.1),
+    "lenet5": Recipe(epochs=30, batch_size=32, lr=0.05, weight_decay=2e-3, label_smoothing=0.1),
 }
 
 
@@ -224,7 +224,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"accuracy on the test digits: {100 * history[-1].test_accuracy:.2f} %")
     print(f"trained with {speed:,.0f} images per second")
     print(f"weights: {_save_weights(model, out)}")
-    plot = _save_plot(history, arguments.network, out / "training.png")
+    plot = _save_plot(history, recipe, arguments.network, out / "training.png")
     print(f"plot: {plot}" if plot else f"no plot: it needs matplotlib ({EXTRA})")
     return 0
 
@@ -252,23 +252,27 @@ def _save_weights(model: Layer, out: Path) -> Path:
     return path
 
 
-def _save_plot(history: list[Epoch], title: str, path: Path) -> Path | None:
+def _save_plot(history: list[Epoch], recipe: Recipe, title: str, path: Path) -> Path | None:
     """Draw loss and accuracy by epoch into a PNG file; ``None`` without matplotlib."""
     matplotlib = _optional("matplotlib.figure")
     if matplotlib is None:
         return None
     figure = matplotlib.Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(f"{title}: {100 * history[-1].test_accuracy:.2f} % of the test digits")
-    epochs = range(1, len(history) + 1)
-    for axes, quantity, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
+    smoothing = f", labels smoothed by {recipe.label_smoothing}" if recipe.label_smoothing else ""
+    panels = [
+        ("loss", 1, f"cross-entropy{smoothing}", "upper right"),
+        ("accuracy", 100, "accuracy (%)", "lower right"),
+    ]
+    for axes, (quantity, scale, label, corner) in zip(figure.subplots(1, 2), panels, strict=True):
         for part in ("train", "test"):
             values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=3, label=part)
+            axes.plot(range(1, len(history) + 1), values, marker="o", markersize=3, label=part)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("accuracy (%)" if quantity == "accuracy" else "loss (cross-entropy)")
+        axes.set_ylabel(label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc=corner)
     figure.savefig(path, dpi=150)
     return path
 

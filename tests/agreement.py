@@ -16,8 +16,11 @@ SUM_ERROR = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-6, "bfloat16": 4e-
 STORAGE_ERROR = {"float64": 0.0, "float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
-def assert_agrees(actual: np.ndarray, exact: np.ndarray, dtype: Any, *, slack: float = 1.0) -> None:
-    """Check that `actual` has `dtype`, is C-contiguous and equals the float64 `exact` up to rounding."""
+def assert_agrees(actual: np.ndarray, exact: np.ndarray, dtype: Any, *, magnitude: float | None = None) -> None:
+    """Check that `actual` has `dtype`, is C-contiguous and equals the float64 `exact` up to rounding.
+
+    `magnitude` is the size of the sums that were rounded, where that is not the largest result.
+    """
     name = np.dtype(dtype).name
     assert isinstance(actual, np.ndarray)
     assert actual.dtype == dtype
@@ -25,8 +28,8 @@ def assert_agrees(actual: np.ndarray, exact: np.ndarray, dtype: Any, *, slack: f
     assert actual.shape == exact.shape
     if not exact.size:
         return
-    allowed = slack * SUM_ERROR[name] * max(1.0, np.abs(exact).max())
-    allowed = allowed + 1.001 * STORAGE_ERROR[name] * np.abs(exact)
+    magnitude = np.abs(exact).max() if magnitude is None else magnitude
+    allowed = SUM_ERROR[name] * max(1.0, magnitude) + 1.001 * STORAGE_ERROR[name] * np.abs(exact)
     error = np.abs(actual.astype(np.float64) - exact)
     worst = np.unravel_index(np.argmax(error - allowed), error.shape)
     assert (error <= allowed).all(), f"at {worst}: got {actual[worst]}, expected {exact[worst]}"

@@ -136,8 +136,8 @@ class PoolCase(ImageCase):
         return {name: getattr(self, name) for name in names}
 
     def tied_image(self, dtype: Any = np.float64) -> np.ndarray:
-        """Return an x of few different values, so that windows hold their maximum several times."""
-        return np.round(self.image() * 3).astype(dtype)
+        """Return an x of few different values, none of them -0: windows hold their maximum several times."""
+        return (np.round(self.image() * 3) + 0.0).astype(dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,6 +138,14 @@ def test_fastest_takes_the_faster_way_and_repeats_short_calls(lasting: Lasting) 
     assert contestant.sample() == pytest.approx(0.0011)
 
 
+def test_a_long_call_is_not_repeated(lasting: Lasting) -> None:
+    calls = {"first": lasting(3.0), "last": lasting(2.0)}
+    variant, contestant = timing.fastest(calls, "jax")
+    assert (variant, contestant.samples, contestant.repeats) == ("last", [2.0], 1)
+    timing.race([contestant], budget=1.0)
+    assert contestant.samples == [2.0]
+
+
 def test_budget_shrinks_towards_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "time", types.SimpleNamespace(perf_counter=lambda: 10.0))
     budget = runner.Budget(per_row=3.0, rows_left=4, deadline=14.0)

@@ -1,7 +1,8 @@
-"""The oracle itself, against truths that share no code with it: plain loops, PyTorch, SciPy, differences."""
+"""The oracle itself, against truths that share no code with it: plain loops, SciPy, finite differences."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import math
@@ -9,13 +10,10 @@ import math
 import numpy as np
 import pytest
 from cases import (
-    ACTIVATIONS,
-    ADAPTIVE_CASES,
     CHANNEL_CASES,
     CONV_CASES,
     CONV_TRANSPOSE_CASES,
     POOL_CASES,
-    AdaptiveCase,
     ChannelCase,
     ConvCase,
     ConvTransposeCase,
@@ -23,18 +21,11 @@ from cases import (
     generator,
 )
 from finite_differences import assert_gradient
+from plain_loops import convolution_in_loops, pool_windows_in_loops
 
 from fastconv import reference
 
 by_id = {"ids": lambda case: case.id}
-
-
-@pytest.fixture(scope="module")
-def torch():
-    """PyTorch, in float64 on one thread."""
-    module = pytest.importorskip("torch", reason="PyTorch is not installed: no second opinion from it")
-    module.set_num_threads(1)
-    return module
 
 
 def operation(case, name, module=reference):
@@ -42,25 +33,6 @@ def operation(case, name, module=reference):
 
 
 # ---------------------------------------------------------------- plain loops
-
-
-def convolution_in_loops(x, w, b, stride, pads, dilation, groups):
-    """Return a 2-D convolution, one multiplication at a time."""
-    (n, _, height, width), (k, c, kernel_height, kernel_width) = x.shape, w.shape
-    (top, bottom), (left, right) = pads
-    rows = (height + top + bottom - dilation[0] * (kernel_height - 1) - 1) // stride[0] + 1
-    columns = (width + left + right - dilation[1] * (kernel_width - 1) - 1) // stride[1] + 1
-    y = np.zeros((n, k, rows, columns))
-    for image, filter_, row, column in np.ndindex(*y.shape):
-        total = b[filter_]
-        first_channel = filter_ // (k // groups) * c
-        for channel, i, j in np.ndindex(c, kernel_height, kernel_width):
-            r = row * stride[0] - top + i * dilation[0]
-            s = column * stride[1] - left + j * dilation[1]
-            if 0 <= r < height and 0 <= s < width:
-                total += x[image, first_channel + channel, r, s] * w[filter_, channel, i, j]
-        y[image, filter_, row, column] = total
-    return y
 
 
 @pytest.mark.parametrize(
@@ -80,16 +52,83 @@ def test_convolution_equals_seven_loops(stride, pads, dilation, groups):
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-13)
 
 
-def test_max_pool_equals_loops_with_indices():
-    x = np.random.default_rng(2).integers(0, 4, (2, 3, 7, 5)).astype(np.float64)
-    y, indices = reference.max_pool2d(x, (3, 2), stride=2, padding=1, dilation=(1, 2), return_indices=True)
-    for image, channel, row, column in np.ndindex(*y.shape):
-        best, where = -math.inf, None
-        for i, j in np.ndindex(3, 2):
-            r, s = row * 2 - 1 + i, column * 2 - 1 + j * 2
-            if 0 <= r < 7 and 0 <= s < 5 and x[image, channel, r, s] > best:
-                best, where = x[image, channel, r, s], r * 5 + s
-        assert (y[image, channel, row, column], indices[image, channel, row, column]) == (best, where)
+LOOPED_POOL_CASES = [case for case in POOL_CASES if 0 < math.prod(case.x) < 2000]
+
+
+@pytest.mark.parametrize("case", LOOPED_POOL_CASES, **by_id)
+def test_pools_equal_loops(case: PoolCase):
+    """One plane, every window: the first maximum and its position, both means, a norm."""
+    channels_first = PoolCase(**{**vars(case), "data_format": "channels_first", "batched": True})
+    x, window, keywords = channels_first.tied_image(), case.kernel_size, channels_first.keywords
+    results = {
+        "max": operation(case, "max_pool")(x, window, return_indices=True, **keywords),
+        "mean": operation(case, "avg_pool")(x, window, **keywords),
+        "mean of covered": operation(case, "avg_pool")(x, window, count_include_pad=False, **keywords),
+        "sum": operation(case, "avg_pool")(x, window, divisor_override=1, **keywords),
+    }
+    windows = list(pool_windows_in_loops(case, x[0, -1]))
+    assert len(windows) == results["sum"][0, 0].size
+    for place, covered, padded in windows:
+        values = [value for value, _ in covered]
+        best, where = max(values), next(position for value, position in covered if value == max(values))
+        here = (0, -1, *place)
+        assert (results["max"][0][here], results["max"][1][here]) == (best, where)
+        assert math.isclose(results["sum"][here], sum(values), abs_tol=1e-12)
+        assert math.isclose(results["mean"][here], sum(values) / (len(values) + padded), abs_tol=1e-12)
+        assert math.isclose(results["mean of covered"][here], sum(values) / len(values), abs_tol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "count"), [(7, 3), (7, 7), (3, 5), (12, 4), (5, 1)])
+def test_adaptive_pools_equal_loops(size, count):
+    x = np.random.default_rng(4).standard_normal((2, 3, size))
+    windows = [x[..., i * size // count : math.ceil((i + 1) * size / count)] for i in range(count)]
+    means, maxima = ([getattr(w, kind)(axis=-1) for w in windows] for kind in ("mean", "max"))
+    np.testing.assert_allclose(reference.adaptive_avg_pool1d(x, count), np.stack(means, axis=-1), atol=1e-15)
+    y, indices = reference.adaptive_max_pool1d(x, count, return_indices=True)
+    np.testing.assert_array_equal(y, np.stack(maxima, axis=-1))
+    np.testing.assert_array_equal(np.take_along_axis(x, indices, axis=-1), y)
+    dy = np.random.default_rng(5).standard_normal(y.shape)
+    dx = reference.grad.adaptive_avg_pool1d(dy, x.shape)
+    assert_gradient(lambda v: reference.adaptive_avg_pool1d(v, count), x, dx, dy)
+    dx = reference.grad.adaptive_max_pool1d(dy, indices, x.shape)
+    assert_gradient(lambda v: reference.adaptive_max_pool1d(v, count), x, dx, dy)
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_max_unpool_puts_the_maxima_back(data_format):
+    x = np.random.default_rng(6).standard_normal((2, 7, 9, 6))
+    y, indices = reference.max_pool2d(x, 2, return_indices=True, data_format=data_format)
+    sizes = x.shape[2:] if data_format == "channels_first" else x.shape[1:3]
+    unpool = functools.partial(
+        reference.max_unpool2d, indices=indices, kernel_size=2, output_size=sizes, data_format=data_format
+    )
+    restored = unpool(y)
+    np.testing.assert_array_equal(np.sort(restored[restored != 0]), np.sort(y.ravel()))
+    np.testing.assert_array_equal(restored[restored != 0], x[restored != 0])
+    dy = np.random.default_rng(7).standard_normal(x.shape)
+    dx = reference.grad.max_unpool2d(dy, indices, y.shape, data_format=data_format)
+    assert_gradient(unpool, y, dx, dy)
+
+
+UNDILATED_POOL_CASES = [case for case in POOL_CASES if case.dilation == 1]
+
+
+@pytest.mark.parametrize("case", UNDILATED_POOL_CASES, **by_id)
+def test_lp_pool_is_a_root_of_the_powers_sum(case: PoolCase):
+    keywords = {name: value for name, value in case.keywords.items() if name != "dilation"}
+    x = case.image()
+    for p in (1, 2.5):
+        y = operation(case, "lp_pool")(x, p, case.kernel_size, **keywords)
+        total = operation(case, "avg_pool")(np.abs(x) ** p, case.kernel_size, divisor_override=1, **keywords)
+        np.testing.assert_allclose(y, total ** (1 / p), rtol=1e-13)
+
+
+def test_lp_pool_is_the_norm():
+    x = np.random.default_rng(5).standard_normal((2, 3, 9, 8))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(2, 3))[:, :, ::2, ::2]
+    for p in (0.5, 1, 2.5):
+        expected = (np.abs(windows) ** p).sum(axis=(-2, -1)) ** (1 / p)
+        np.testing.assert_allclose(reference.lp_pool2d(x, p, (3, 2), stride=2), expected, rtol=1e-12)
 
 
 def test_same_padding_is_tensorflows():
@@ -123,401 +162,6 @@ def test_padding_modes_are_scipys(mode, scipys):
     x, w = rng.standard_normal((9, 8)), rng.standard_normal((5, 3))
     y = reference.conv2d(x[None, None], w[None, None], padding=(2, 1), padding_mode=mode)
     np.testing.assert_allclose(y[0, 0], ndimage.correlate(x, w, mode=scipys), atol=1e-13)
-
-
-# ---------------------------------------------------------------- PyTorch
-
-
-def planes_to_torch(torch, x, case, requires_grad=True):
-    """Return x as a channels-first, batched float64 tensor."""
-    x = x if case.batched else x[None]
-    x = np.moveaxis(x, -1, 1) if case.data_format == "channels_last" else x
-    return torch.tensor(np.ascontiguousarray(x), dtype=torch.float64, requires_grad=requires_grad)
-
-
-def planes_from_torch(tensor, case):
-    x = tensor.detach().numpy()
-    x = np.moveaxis(x, 1, -1) if case.data_format == "channels_last" else x
-    return x if case.batched else x[0]
-
-
-def each_axis(value, rank):
-    return [value] * rank if isinstance(value, int) else list(value)
-
-
-def numeric_pads(case, kernel, stride, dilation):
-    """Return the (before, after) pads that a case's `padding` stands for."""
-    padding, rank = case.padding, case.rank
-    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    if padding == "valid":
-        return [(0, 0)] * rank
-    if padding == "full":
-        return [(r, r) for r in reach]
-    if padding == "causal":
-        return [(reach[0], 0)]
-    if padding == "same":
-        needed = [
-            max((math.ceil(size / s) - 1) * s + r + 1 - size, 0)
-            for size, s, r in zip(case.x[2:], stride, reach, strict=True)
-        ]
-        return [(n // 2, n - n // 2) for n in needed]
-    entries = each_axis(padding, rank)
-    return [(e, e) if isinstance(e, int) else e for e in entries]
-
-
-def torch_pads(pads):
-    return [n for pair in reversed(pads) for n in pair]
-
-
-def torch_activation(torch, z, name):
-    return z if name is None else getattr(torch.nn.functional, name)(z)
-
-
-@pytest.mark.parametrize("case", CONV_CASES, **by_id)
-def test_convolution_and_gradients_are_torchs(torch, case: ConvCase):
-    rank, functional = case.rank, torch.nn.functional
-    x, w, b = case.arrays()
-    tx, tw = planes_to_torch(torch, x, case), torch.tensor(w, requires_grad=True)
-    tb = None if b is None else torch.tensor(b, requires_grad=True)
-    stride, dilation = each_axis(case.stride, rank), each_axis(case.dilation, rank)
-    pads = numeric_pads(case, case.w[2:], stride, dilation)
-    padded = tx
-    if any(map(any, pads)):
-        mode = "constant" if case.padding_mode == "zeros" else case.padding_mode
-        padded = functional.pad(tx, torch_pads(pads), mode=mode)
-    ty = getattr(functional, f"conv{rank}d")(padded, tw, tb, stride, 0, dilation, case.groups)
-    ty = torch_activation(torch, ty, case.activation)
-
-    y = operation(case, "conv")(x, w, b, **case.keywords)
-    np.testing.assert_allclose(y, planes_from_torch(ty, case), rtol=1e-10, atol=1e-11)
-
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(torch, dy, case, requires_grad=False))
-    dx, dw, db = operation(case, "conv", reference.grad)(dy, x, w, b=b, y=y, **case.keywords)
-    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(dw, tw.grad.numpy(), rtol=1e-10, atol=1e-11)
-    if tb is not None:
-        np.testing.assert_allclose(db, tb.grad.numpy(), rtol=1e-10, atol=1e-11)
-
-
-@pytest.mark.parametrize("case", CONV_TRANSPOSE_CASES, **by_id)
-def test_transposed_convolution_and_gradients_are_torchs(torch, case: ConvTransposeCase):
-    rank, functional = case.rank, torch.nn.functional
-    x, w, b = case.arrays()
-    tx, tw = planes_to_torch(torch, x, case), torch.tensor(w, requires_grad=True)
-    stride, dilation = each_axis(case.stride, rank), each_axis(case.dilation, rank)
-    extra = each_axis(case.output_padding, rank)
-    reach = [d * (k - 1) for k, d in zip(case.w[2:], dilation, strict=True)]
-    ty = getattr(functional, f"conv_transpose{rank}d")(
-        tx, tw, None, stride, 0, 0, case.groups, dilation
-    )  # then crop and extend by hand
-    if case.padding == "same":
-        pads = [
-            (max(r + 1 - s, 0) // 2, (max(r + 1 - s, 0) + 1) // 2) for r, s in zip(reach, stride, strict=True)
-        ]
-        sizes = [size * s + e for size, s, e in zip(case.x[2:], stride, extra, strict=True)]
-    else:
-        pads = numeric_pads(case, case.w[2:], stride, dilation)
-        sizes = [
-            (size - 1) * s + r + 1 - before - after + e
-            for size, s, r, (before, after), e in zip(case.x[2:], stride, reach, pads, extra, strict=True)
-        ]
-    ty = functional.pad(ty, torch_pads([(0, size) for size in sizes]))
-    for axis, (size, (before, _)) in enumerate(zip(sizes, pads, strict=True), start=2):
-        ty = ty.narrow(axis, before, size)
-    tb = None if b is None else torch.tensor(b, requires_grad=True)
-    if tb is not None:
-        ty = ty + tb.reshape(-1, *[1] * rank)
-    ty = torch_activation(torch, ty, case.activation)
-
-    y = operation(case, "conv_transpose")(x, w, b, **case.keywords)
-    np.testing.assert_allclose(y, planes_from_torch(ty, case), rtol=1e-10, atol=1e-11)
-
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(torch, dy, case, requires_grad=False))
-    dx, dw, db = operation(case, "conv_transpose", reference.grad)(dy, x, w, b=b, y=y, **case.keywords)
-    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(dw, tw.grad.numpy(), rtol=1e-10, atol=1e-11)
-    if tb is not None:
-        np.testing.assert_allclose(db, tb.grad.numpy(), rtol=1e-10, atol=1e-11)
-
-
-@pytest.mark.parametrize("output_padding", [0, 1])
-def test_transposed_sizes_are_torchs(torch, output_padding):
-    """Symmetric padding and output padding go straight to PyTorch, which counts the sizes itself."""
-    rng = np.random.default_rng(4)
-    x, w = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((3, 2, 3, 4))
-    expected = torch.nn.functional.conv_transpose2d(
-        torch.tensor(x), torch.tensor(w), stride=2, padding=1, output_padding=output_padding
-    )
-    y = reference.conv_transpose2d(x, w, stride=2, padding=1, output_padding=output_padding)
-    np.testing.assert_allclose(y, expected.numpy(), atol=1e-12)
-
-
-def torch_pool_padding(case):
-    """Return the padding as PyTorch's pools take it, or ``None`` where they can't."""
-    kernel = each_axis(case.kernel_size, case.rank)
-    stride = kernel if case.stride is None else each_axis(case.stride, case.rank)
-    pads = numeric_pads(case, kernel, stride, each_axis(case.dilation, case.rank))
-    if any(before != after or 2 * before > k for (before, after), k in zip(pads, kernel, strict=True)):
-        return None
-    return [before for before, _ in pads]
-
-
-UNDILATED_POOL_CASES = [case for case in POOL_CASES if case.dilation == 1]
-TORCH_POOL_CASES = [case for case in POOL_CASES if torch_pool_padding(case) is not None and case.x[0]]
-
-
-@pytest.mark.parametrize("case", TORCH_POOL_CASES, **by_id)
-def test_max_pool_and_gradient_are_torchs(torch, case: PoolCase):
-    x = case.tied_image()
-    tx = planes_to_torch(torch, x, case)
-    pool = getattr(torch.nn.functional, f"max_pool{case.rank}d")
-    ty, tindices = pool(
-        tx,
-        case.kernel_size,
-        case.stride,
-        torch_pool_padding(case),
-        case.dilation,
-        ceil_mode=case.ceil_mode,
-        return_indices=True,
-    )
-    y, indices = operation(case, "max_pool")(x, case.kernel_size, return_indices=True, **case.keywords)
-    assert indices.dtype == np.int64
-    np.testing.assert_array_equal(y, planes_from_torch(ty, case))
-    np.testing.assert_array_equal(indices, planes_from_torch(tindices, case))
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(torch, dy, case, requires_grad=False))
-    gradient = operation(case, "max_pool", reference.grad)(dy, indices, x.shape, data_format=case.data_format)
-    np.testing.assert_allclose(gradient, planes_from_torch(tx.grad, case), atol=1e-14)
-
-
-@pytest.mark.parametrize("case", [c for c in TORCH_POOL_CASES if c.dilation == 1], **by_id)
-def test_avg_pool_and_gradient_are_torchs(torch, case: PoolCase):
-    x = case.image()
-    pool = getattr(torch.nn.functional, f"avg_pool{case.rank}d")
-    padding = torch_pool_padding(case)
-    for options in ({}, {"count_include_pad": False}, {"divisor_override": 5}):
-        if case.rank == 1 and "divisor_override" in options:
-            continue  # PyTorch's avg_pool1d has none
-        tx = planes_to_torch(torch, x, case)
-        ty = pool(tx, case.kernel_size, case.stride, padding, ceil_mode=case.ceil_mode, **options)
-        y = operation(case, "avg_pool")(x, case.kernel_size, **case.keywords, **options)
-        np.testing.assert_allclose(y, planes_from_torch(ty, case), atol=1e-14)
-        dy = case.upstream(y)
-        ty.backward(planes_to_torch(torch, dy, case, requires_grad=False))
-        gradient = operation(case, "avg_pool", reference.grad)
-        dx = gradient(dy, x.shape, case.kernel_size, **case.keywords, **options)
-        np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), atol=1e-14)
-
-
-@pytest.mark.parametrize("case", UNDILATED_POOL_CASES, **by_id)
-def test_lp_pool_is_a_root_of_the_powers_sum(case: PoolCase):
-    keywords = {name: value for name, value in case.keywords.items() if name != "dilation"}
-    x = case.image()
-    for p in (1, 2.5):
-        y = operation(case, "lp_pool")(x, p, case.kernel_size, **keywords)
-        total = operation(case, "avg_pool")(np.abs(x) ** p, case.kernel_size, divisor_override=1, **keywords)
-        np.testing.assert_allclose(y, total ** (1 / p), rtol=1e-13)
-
-
-def test_lp_pool_is_the_norm():
-    x = np.random.default_rng(5).standard_normal((2, 3, 9, 8))
-    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(2, 3))[:, :, ::2, ::2]
-    for p in (0.5, 1, 2.5):
-        expected = (np.abs(windows) ** p).sum(axis=(-2, -1)) ** (1 / p)
-        np.testing.assert_allclose(reference.lp_pool2d(x, p, (3, 2), stride=2), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("case", [c for c in ADAPTIVE_CASES if c.x[0]], **by_id)
-@pytest.mark.parametrize("kind", ["max", "avg"])
-def test_adaptive_pools_are_torchs(torch, case: AdaptiveCase, kind):
-    x = case.tied_image()
-    tx = planes_to_torch(torch, x, case)
-    pool = getattr(torch.nn.functional, f"adaptive_{kind}_pool{case.rank}d")
-    if kind == "max":
-        ty, tindices = pool(tx, case.output_size, return_indices=True)
-        y, indices = operation(case, "adaptive_max_pool")(
-            x, case.output_size, return_indices=True, data_format=case.data_format
-        )
-        np.testing.assert_array_equal(indices, planes_from_torch(tindices, case))
-    else:
-        ty = pool(tx, case.output_size)
-        y = operation(case, "adaptive_avg_pool")(x, case.output_size, data_format=case.data_format)
-    np.testing.assert_allclose(y, planes_from_torch(ty, case), atol=1e-14)
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(torch, dy, case, requires_grad=False))
-    gradient = operation(case, f"adaptive_{kind}_pool", reference.grad)
-    dx = gradient(dy, *([indices] if kind == "max" else []), x.shape, data_format=case.data_format)
-    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), atol=1e-14)
-
-
-@pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize("sizes", [None, "given"])
-def test_max_unpool_is_torchs(torch, rank, sizes):
-    spatial = (7, 9, 5)[:rank]
-    x = np.random.default_rng(rank).standard_normal((2, 3, *spatial))
-    y, indices = getattr(reference, f"max_pool{rank}d")(x, 2, return_indices=True)
-    output_size = None if sizes is None else spatial
-    if sizes is None:
-        y, indices = getattr(reference, f"max_pool{rank}d")(
-            x[(..., *[slice(s // 2 * 2) for s in spatial])], 2, return_indices=True
-        )
-    ty = torch.tensor(y, requires_grad=True)
-    unpool = getattr(torch.nn.functional, f"max_unpool{rank}d")
-    expected = unpool(ty, torch.tensor(indices), 2, output_size=output_size)
-    actual = getattr(reference, f"max_unpool{rank}d")(y, indices, 2, output_size=output_size)
-    np.testing.assert_array_equal(actual, expected.detach().numpy())
-    dy = np.random.default_rng(9).standard_normal(actual.shape)
-    expected.backward(torch.tensor(dy))
-    gradient = getattr(reference.grad, f"max_unpool{rank}d")(dy, indices, y.shape)
-    np.testing.assert_array_equal(gradient, ty.grad.numpy())
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_torchs(torch, name):
-    x = np.concatenate([np.linspace(-8, 8, 101), [0.0, 6.0, -30.0, 30.0]])
-    tx = torch.tensor(x, requires_grad=True)
-    ty = torch_activation(torch, tx, name)
-    dy = np.linspace(-1, 1, x.size)
-    ty.backward(torch.tensor(dy))
-    y = reference.activation(x, name)
-    np.testing.assert_allclose(y, ty.detach().numpy(), rtol=1e-13, atol=1e-13)
-    gradient = reference.activation_grad(dy, name, x=x, y=y)
-    np.testing.assert_allclose(gradient, tx.grad.numpy(), rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_is_torchs(torch, training, affine):
-    rng = np.random.default_rng(6)
-    x, dy = rng.standard_normal((4, 5, 3, 2)) * 2 + 1, rng.standard_normal((4, 5, 3, 2))
-    weight, bias = (rng.standard_normal(5), rng.standard_normal(5)) if affine else (None, None)
-    running = rng.standard_normal(5), rng.uniform(0.5, 2, 5)
-    leaves = [None if a is None else torch.tensor(a, requires_grad=True) for a in (x, weight, bias)]
-    trunning = [torch.tensor(a) for a in running]
-    ty = torch.nn.functional.batch_norm(leaves[0], *trunning, *leaves[1:], training, 0.1, 1e-5)
-    ty.backward(torch.tensor(dy))
-    y, mean, inv_std = reference.batch_norm(x, weight, bias, *running, 0.1, 1e-5, training, "channels_first")
-    np.testing.assert_allclose(y, ty.detach().numpy(), atol=1e-12)
-    for ours, theirs in zip(running, trunning, strict=True):
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-12)
-    gradients = reference.batch_norm_grad(dy, x, weight, mean, inv_std, training, "channels_first")
-    for ours, leaf in zip(gradients, leaves, strict=True):
-        if leaf is not None:
-            np.testing.assert_allclose(ours, leaf.grad.numpy(), atol=1e-12)
-    last, _, _ = reference.batch_norm(
-        np.moveaxis(x, 1, -1), weight, bias, mean, 1 / inv_std**2 - 1e-5, 0.1, 1e-5, False, "channels_last"
-    )
-    np.testing.assert_allclose(np.moveaxis(last, -1, 1), y, atol=1e-12)
-
-
-@pytest.mark.parametrize("size", [1, 4, 5])
-def test_local_response_norm_is_torchs(torch, size):
-    rng = np.random.default_rng(7)
-    x, dy = rng.standard_normal((2, 9, 3, 4)), rng.standard_normal((2, 9, 3, 4))
-    tx = torch.tensor(x, requires_grad=True)
-    ty = torch.nn.functional.local_response_norm(tx, size, alpha=0.3, beta=0.75, k=2.0)
-    ty.backward(torch.tensor(dy))
-    y, scale = reference.local_response_norm(x, size, 0.3, 0.75, 2.0, "channels_first")
-    np.testing.assert_allclose(y, ty.detach().numpy(), atol=1e-12)
-    dx = reference.local_response_norm_grad(dy, x, y, scale, size, 0.3, 0.75, "channels_first")
-    np.testing.assert_allclose(dx, tx.grad.numpy(), atol=1e-12)
-
-
-def test_losses_are_torchs(torch):
-    rng = np.random.default_rng(8)
-    logits, labels = rng.standard_normal((6, 4)) * 3, rng.integers(0, 4, 6)
-    functional = torch.nn.functional
-    for smoothing in (0.0, 0.1):
-        tlogits = torch.tensor(logits, requires_grad=True)
-        expected = functional.cross_entropy(tlogits, torch.tensor(labels), label_smoothing=smoothing)
-        expected.backward()
-        loss, gradient = reference.cross_entropy(logits, labels, smoothing)
-        assert math.isclose(loss, expected.item(), rel_tol=1e-12)
-        np.testing.assert_allclose(gradient, tlogits.grad.numpy(), atol=1e-14)
-    targets = rng.uniform(0, 1, logits.shape)
-    for ours, theirs in (
-        (reference.binary_cross_entropy_with_logits, functional.binary_cross_entropy_with_logits),
-        (reference.mse, functional.mse_loss),
-    ):
-        tlogits = torch.tensor(logits, requires_grad=True)
-        expected = theirs(tlogits, torch.tensor(targets))
-        expected.backward()
-        loss, gradient = ours(logits, targets)
-        assert math.isclose(loss, expected.item(), rel_tol=1e-12)
-        np.testing.assert_allclose(gradient, tlogits.grad.numpy(), atol=1e-14)
-
-
-def test_softmax_and_linear_are_torchs(torch):
-    rng = np.random.default_rng(9)
-    x, dy = rng.standard_normal((5, 3, 7)), rng.standard_normal((5, 3, 7))
-    tx = torch.tensor(x, requires_grad=True)
-    ty = torch.softmax(tx, dim=-1)
-    ty.backward(torch.tensor(dy))
-    y = reference.softmax(x)
-    np.testing.assert_allclose(y, ty.detach().numpy(), atol=1e-14)
-    np.testing.assert_allclose(reference.softmax_grad(dy, y), tx.grad.numpy(), atol=1e-14)
-
-    w, b = rng.standard_normal((4, 7)), rng.standard_normal(4)
-    leaves = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
-    ty = torch.nn.functional.linear(*leaves)
-    dy = rng.standard_normal(ty.shape)
-    ty.backward(torch.tensor(dy))
-    np.testing.assert_allclose(reference.linear(x, w, b), ty.detach().numpy(), atol=1e-13)
-    np.testing.assert_array_equal(reference.linear(x, w, b, "relu"), np.maximum(reference.linear(x, w, b), 0))
-    for ours, leaf in zip(reference.linear_grad(dy, x, w), leaves, strict=True):
-        np.testing.assert_allclose(ours, leaf.grad.numpy(), atol=1e-13)
-    assert reference.linear_grad(dy, x, w, (False, True, False))[::2] == (None, None)
-
-
-def _run_optimiser(torch, make, step):
-    """Return PyTorch's and the reference's parameter after four steps on the same gradients."""
-    rng = np.random.default_rng(10)
-    start = rng.standard_normal(12)
-    gradients = rng.standard_normal((4, 12))
-    parameter = torch.nn.Parameter(torch.tensor(start))
-    optimiser = make([parameter])
-    ours = start.copy()
-    for number, gradient in enumerate(gradients, start=1):
-        parameter.grad = torch.tensor(gradient)
-        optimiser.step()
-        step(ours, gradient, number)
-    return parameter.detach().numpy(), ours
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd_is_torchs(torch, momentum, nesterov):
-    velocity = np.zeros(12) if momentum else None
-    theirs, ours = _run_optimiser(
-        torch,
-        lambda p: torch.optim.SGD(p, lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=0.01),
-        lambda p, g, _: reference.sgd_step(p, g, velocity, 0.1, momentum, 0.01, nesterov),
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_rmsprop_is_torchs(torch, momentum):
-    square_avg, velocity = np.zeros(12), np.zeros(12) if momentum else None
-    theirs, ours = _run_optimiser(
-        torch,
-        lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.9, eps=1e-8, weight_decay=0.01, momentum=momentum),
-        lambda p, g, _: reference.rmsprop_step(p, g, square_avg, velocity, 0.1, 0.9, 1e-8, 0.01, momentum),
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_adam_is_torchs(torch, decoupled):
-    m, v = np.zeros(12), np.zeros(12)
-    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
-    theirs, ours = _run_optimiser(
-        torch,
-        lambda p: kind(p, lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.01),
-        lambda p, g, n: reference.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.01, decoupled, n),
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 # ---------------------------------------------------------------- finite differences and definitions

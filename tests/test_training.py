@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -9,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from fastconv import models, nn
+from fastconv import _core, models, nn
 from fastconv.data import digits
 from fastconv.models import NETWORKS, lenet5
-from fastconv.training import RECIPES, Recipe, evaluate, fit
+from fastconv.training import RECIPES, Recipe, add_train_parser, evaluate, fit
 
 # Runs ``python -m fastconv`` where nothing of the train extra can be imported.
 WITHOUT_EXTRA = """
@@ -133,6 +134,33 @@ def test_evaluate_takes_all_images_in_parts():
     assert whole[0] == pytest.approx(nn.losses.cross_entropy(scores, split.test_labels)[0])
 
 
+def run_here(*arguments):
+    parser = argparse.ArgumentParser()
+    add_train_parser(parser.add_subparsers())
+    parsed = parser.parse_args(["train", "lenet5", *map(str, arguments)])
+    return parsed.func(parsed)
+
+
+def test_a_run_saves_what_it_says(tmp_path, capsys):
+    for package in ("tqdm", "matplotlib", "safetensors"):
+        pytest.importorskip(package)
+    threads = _core.get_num_threads()
+    out = tmp_path / "deep" / "er"
+    assert run_here("--epochs", 2, "--batch-size", 400, "--threads", threads, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "epoch   2/2" in printed
+    assert f"weights: {out / 'weights.safetensors'}" in printed and f"plot: {out / 'training.png'}" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["training.png", "weights.safetensors"]
+
+
+def test_a_run_without_the_extra_names_it(tmp_path, capsys, monkeypatch):
+    for module in ("tqdm", "matplotlib.figure", "safetensors"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert run_here("--epochs", 1, "--batch-size", 400, "--lr", 0.1, "--seed", 1, "--out", tmp_path) == 0
+    assert capsys.readouterr().out.count('pip install "fastconv[train]"') == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]
+
+
 def test_the_command_reaches_its_accuracy(tmp_path):
     for package in ("tqdm", "matplotlib", "safetensors"):
         pytest.importorskip(package)
@@ -180,6 +208,7 @@ def test_the_command_does_without_the_extra(tmp_path):
         (("lenet9",), "invalid choice: 'lenet9'"),
         (("lenet5", "--epochs", "0"), "must be at least 1, got 0"),
         (("lenet5", "--lr", "-1"), "must be above 0, got -1"),
+        (("lenet5", "--batch-size", "1.5"), "invalid"),
         (("lenet5", "--threads", "two"), "invalid"),
     ],
 )

@@ -71,12 +71,27 @@ int64_t PoolAxis::reader_step() const {
   return adaptive ? 1 : dilation / std::gcd(dilation, stride);
 }
 
-int64_t PoolAxis::most_taps() const {
-  return adaptive ? input / output + 2 : std::min(kernel, input);
+Taps PoolAxis::reader_range(int64_t begin, int64_t end) const {
+  int64_t first, last;
+  if (adaptive) {
+    const Taps readers_of_last = readers(end - 1);
+    first = readers(begin).first;
+    last = readers_of_last.first + readers_of_last.count - 1;
+  } else {
+    const int64_t from = begin + before - (kernel - 1) * dilation;
+    first = from > 0 ? ceil_div(from, stride) : 0;
+    last = std::min(output - 1, (end - 1 + before) / stride);
+  }
+  return last < first ? Taps{0, 0} : Taps{first, last - first + 1};
 }
 
-int64_t PoolAxis::most_readers() const {
-  return std::min(output, adaptive ? output / input + 2 : (kernel - 1) * dilation / stride + 1);
+int64_t PoolAxis::reader_run_end(int64_t i) const {
+  if (adaptive || dilation > 1) return i + 1;
+  const int64_t at = i + before;
+  const int64_t next_start = (at / stride + 1) * stride;
+  const int64_t first = at >= kernel ? ceil_div(at - kernel + 1, stride) : 0;
+  const int64_t next_end = first * stride + kernel;  // of the first window that has not ended
+  return std::min(next_start, next_end) - before;
 }
 
 bool PoolAxis::whole() const {
@@ -141,11 +156,13 @@ PoolProblem adaptive_pool(const std::string& function, const int64_t (&input)[kA
   return problem;
 }
 
-PoolProblem flattened(const PoolProblem& problem) {
+PoolProblem flattened(const PoolProblem& problem, int64_t planes) {
   PoolProblem flat = problem;
-  flat.axis[0] = flat.axis[1] = PoolAxis();
-  flat.axis[2] = PoolAxis();
-  flat.axis[2].input = flat.axis[2].kernel = flat.axis[2].stride = problem.positions();
+  for (PoolAxis& axis : flat.axis) axis = PoolAxis();
+  PoolAxis& row = flat.axis[kAxes - 1];
+  row.kernel = row.stride = problem.positions();
+  row.input = planes * row.kernel;
+  row.output = planes;
   return flat;
 }
 

@@ -29,9 +29,10 @@ struct PoolAxis {
   // The windows that hold input position i, `reader_step` apart.
   Taps readers(int64_t i) const;
   int64_t reader_step() const;
-  // No window holds more positions, no position has more readers.
-  int64_t most_taps() const;
-  int64_t most_readers() const;
+  // A range of windows, without step, that has all readers of positions [begin, end).
+  Taps reader_range(int64_t begin, int64_t end) const;
+  // Positions [i, reader_run_end(i)) have the same readers.
+  int64_t reader_run_end(int64_t i) const;
   // One window, of the whole axis and nothing else.
   bool whole() const;
 };
@@ -55,7 +56,7 @@ PoolProblem sliding_pool(const std::string& function, int rank, const int64_t (&
 PoolProblem adaptive_pool(const std::string& function, const int64_t (&input)[kAxes],
                           const int64_t (&output)[kAxes]);
 
-// Where every axis is whole(): the same windows over planes of one axis.
-PoolProblem flattened(const PoolProblem& problem);
+// Where every axis is whole(): the same windows side by side in a row of `planes` planes.
+PoolProblem flattened(const PoolProblem& problem, int64_t planes);
 
 }  // namespace fastconv

@@ -30,8 +30,8 @@ bool planes_as_columns(const ChannelLayout& l) {
   return !l.columns && l.space < kShortPlane && l.images >= kManyImages && l.channel_stride == l.space;
 }
 
-// How the channels of a piece lie in a row of columns: column o * inner + i belongs to channel i where the layout is one
-// of columns (folded `outer` times), to channel o where planes are taken as columns.
+// How the channels of a piece lie in a row of columns: column o * inner + i belongs to channel i where the
+// layout is one of columns (folded `outer` times), to channel o where planes are taken as columns.
 struct ColumnOrder {
   bool channel_inside;
   int64_t outer, inner;
@@ -48,14 +48,17 @@ struct ColumnOrder {
   }
 };
 
-bool by_columns(const ChannelLayout& layout) { return layout.columns || planes_as_columns(layout); }
+bool by_columns(const ChannelLayout& layout) {
+  return layout.columns || planes_as_columns(layout);
+}
 
 // The blocks of a piece: body(offset, rows, row stride, columns).
 template <class Body>
 void for_each_block(const ChannelLayout& l, const ChannelPiece& p, const Body& body) {
   const int64_t start = p.image * l.image_stride + p.channel * l.channel_stride + p.offset;
   if (!by_columns(l)) {
-    for (int64_t n = 0; n < p.images; ++n) body(start + n * l.image_stride, p.channels, l.channel_stride, p.length);
+    for (int64_t n = 0; n < p.images; ++n)
+      body(start + n * l.image_stride, p.channels, l.channel_stride, p.length);
     return;
   }
   const ColumnOrder order(l, p);
@@ -68,7 +71,9 @@ void for_each_block(const ChannelLayout& l, const ChannelPiece& p, const Body& b
 template <class T>
 void spread(const ChannelLayout& layout, const ChannelPiece& piece, const double* of_channel, T* values) {
   if (by_columns(layout)) {
-    ColumnOrder(layout, piece).for_each([&](int64_t j, int64_t c) { values[j] = static_cast<T>(of_channel[c]); });
+    ColumnOrder(layout, piece).for_each([&](int64_t j, int64_t c) {
+      values[j] = static_cast<T>(of_channel[c]);
+    });
   } else {
     for (int64_t c = 0; c < piece.channels; ++c) values[c] = static_cast<T>(of_channel[c]);
   }
@@ -90,9 +95,10 @@ void reduce(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, 
     std::fill(products, products + order.columns(), T(0));
   }
   for_each_block(layout, piece, [&](int64_t at, int64_t rows, int64_t row_stride, int64_t cols) {
-    kernels[columns][static_cast<int>(dtype)](
-        {at_offset(first, dtype, at), at_offset(second, dtype, at), rows, row_stride, cols, centre ? centres : nullptr,
-         columns ? static_cast<void*>(sums) : sum, columns ? static_cast<void*>(products) : product});
+    kernels[columns][static_cast<int>(dtype)]({at_offset(first, dtype, at), at_offset(second, dtype, at),
+                                               rows, row_stride, cols, centre ? centres : nullptr,
+                                               columns ? static_cast<void*>(sums) : sum,
+                                               columns ? static_cast<void*>(products) : product});
   });
   if (columns) {
     order.for_each([&](int64_t j, int64_t c) {
@@ -103,17 +109,17 @@ void reduce(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, 
 }
 
 template <class T>
-void map(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece, const void* dy,
-         const void* x, void* out, const ChannelCoefficients& coefficients) {
+void map(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
+         const void* dy, const void* x, void* out, const ChannelCoefficients& coefficients) {
   T centre[kMostColumns], scale[kMostColumns], shift[kMostColumns], slope[kMostColumns];
   spread(layout, piece, coefficients.centre + piece.channel, centre);
   spread(layout, piece, coefficients.scale + piece.channel, scale);
   spread(layout, piece, coefficients.shift + piece.channel, shift);
   if (coefficients.slope) spread(layout, piece, coefficients.slope + piece.channel, slope);
   for_each_block(layout, piece, [&](int64_t at, int64_t rows, int64_t row_stride, int64_t cols) {
-    kernels[by_columns(layout)][static_cast<int>(dtype)](
-        {at_offset(dy, dtype, at), at_offset(x, dtype, at), element(out, dtype, at), rows, row_stride, cols, centre, scale,
-         shift, slope});
+    kernels[by_columns(layout)][static_cast<int>(dtype)]({at_offset(dy, dtype, at), at_offset(x, dtype, at),
+                                                          element(out, dtype, at), rows, row_stride, cols,
+                                                          centre, scale, shift, slope});
   });
 }
 
@@ -160,14 +166,15 @@ int64_t ChannelPieces::elements_of_chunk(int64_t chunk) const {
   return piece.images * piece.length;
 }
 
-void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
-                  const void* first, const void* second, const double* centre, double* sum, double* product) {
+void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout,
+                  const ChannelPiece& piece, const void* first, const void* second, const double* centre,
+                  double* sum, double* product) {
   const auto of_type = dtype == Dtype::float64 ? reduce<double> : reduce<float>;
   of_type(kernels, dtype, layout, piece, first, second, centre, sum, product);
 }
 
-void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece, const void* dy,
-               const void* x, void* out, const ChannelCoefficients& coefficients) {
+void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
+               const void* dy, const void* x, void* out, const ChannelCoefficients& coefficients) {
   const auto of_type = dtype == Dtype::float64 ? map<double> : map<float>;
   of_type(kernels, dtype, layout, piece, dy, x, out, coefficients);
 }

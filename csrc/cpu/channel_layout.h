@@ -43,14 +43,17 @@ class ChannelPieces {
   int64_t groups_, image_parts_, plane_parts_, chunks_;
 };
 
-// Adds a piece's terms to sum[c] and product[c], c < piece.channels, with one of the reductions of ChannelKernels. The
-// pointers are those of the whole tensors; `second` and `product` are null where the term has none, `centre` is null or
-// holds one value for each channel of the piece, which is rounded to the compute type.
+// Adds a piece's terms to sum[c] and product[c], c < piece.channels, with one of the reductions of
+// ChannelKernels. The pointers are those of the whole tensors; `second` and `product` are null where the term
+// has none, `centre` is null or holds one value for each channel of the piece, which is rounded to the
+// compute type.
 using ReductionKernels = void (*const (&)[2][kDtypeCount])(const ChannelReduction&);
-void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
-                  const void* first, const void* second, const double* centre, double* sum, double* product);
+void reduce_piece(ReductionKernels kernels, Dtype dtype, const ChannelLayout& layout,
+                  const ChannelPiece& piece, const void* first, const void* second, const double* centre,
+                  double* sum, double* product);
 
-// Maps a piece with one of the maps of ChannelKernels; the coefficients hold one value for each channel of the tensor.
+// Maps a piece with one of the maps of ChannelKernels; the coefficients hold one value for each channel of
+// the tensor.
 struct ChannelCoefficients {
   const double* centre;
   const double* scale;
@@ -58,7 +61,7 @@ struct ChannelCoefficients {
   const double* slope;  // null where the map has none
 };
 using MapKernels = void (*const (&)[2][kDtypeCount])(const ChannelMap&);
-void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece, const void* dy,
-               const void* x, void* out, const ChannelCoefficients& coefficients);
+void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,
+               const void* dy, const void* x, void* out, const ChannelCoefficients& coefficients);
 
 }  // namespace fastconv::cpu

@@ -72,7 +72,7 @@ void sum_channels(const KernelTable& table, const ChannelLayout& layout, const v
 
 }  // namespace
 
-void channel_sums(const ImageView& dy, void* db) {
+void channel_sums(const ImageView& dy, Dtype result, void* db) {
   if (dy.channels == 0) return;
   const KernelTable& table = active_table();
   const int64_t space = product(dy.size);
@@ -81,14 +81,14 @@ void channel_sums(const ImageView& dy, void* db) {
   int64_t step = 0;
   if (merge_axes(size + 1, stride + 1, kAxes, &step) && step == 1 && space > 1) {
     const ChannelLayout planes{false, dy.batch, dy.channels, space, dy.batch_stride, dy.channel_stride};
-    sum_channels(table, planes, dy.data, dy.dtype, dy.dtype, db);
+    sum_channels(table, planes, dy.data, dy.dtype, result, db);
   } else if ((dy.channel_stride == 1 || dy.channels == 1) && merge_axes(size, stride, kAxes + 1, &step)) {
     const ChannelLayout columns{true, dy.batch * space, dy.channels, 1, step, 1};
-    sum_channels(table, columns, dy.data, dy.dtype, dy.dtype, db);
+    sum_channels(table, columns, dy.data, dy.dtype, result, db);
   } else {
     const Buffer copy = copy_planes(table, dy, space);
     sum_channels(table, contiguous_layout(dy.batch, dy.channels, space, false), copy.data(),
-                 compute_dtype(dy.dtype), dy.dtype, db);
+                 compute_dtype(dy.dtype), result, db);
   }
 }
 

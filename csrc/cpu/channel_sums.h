@@ -5,7 +5,8 @@
 
 namespace fastconv::cpu {
 
-// db[c] = sum over batch and space of dy[:, c]; db is contiguous and of dy's dtype. Any strides.
-void channel_sums(const ImageView& dy, void* db);
+// db[c] = sum over batch and space of dy[:, c]; db is contiguous, of dtype `result` (dy's, or a
+// storage type of it). Any strides.
+void channel_sums(const ImageView& dy, Dtype result, void* db);
 
 }  // namespace fastconv::cpu

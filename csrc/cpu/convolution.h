@@ -8,7 +8,8 @@
 
 namespace fastconv::cpu {
 
-// Added to a result's channels before the activation, in the storage type; data may be null.
+// Added to a result's channels before the activation; of the filters' dtype, null for none. Images may be of the compute
+// type where the filters are of a storage type: sums that no caller sees need not be rounded.
 struct Epilogue {
   const void* bias = nullptr;
   int64_t bias_stride = 1;

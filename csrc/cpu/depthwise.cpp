@@ -210,7 +210,7 @@ void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, c
     StripLines<T> lines(machine, g, mode, s, memory);
     for (int i = 0; i < s.width; ++i) {
       const bool real = epilogue.bias && channel + i < channels;
-      bias[i] = real ? read_one<T>(table, result.dtype, element(epilogue.bias, result.dtype, (channel + i) * epilogue.bias_stride)) : T(0);
+      bias[i] = real ? read_one<T>(table, w.dtype, element(epilogue.bias, w.dtype, (channel + i) * epilogue.bias_stride)) : T(0);
     }
     const auto filter_row_of = [&](int64_t row, bool accumulate) {
       const DepthwiseLine line{lines.of_row(row), g.taps(), weights, strip.count, g.axis[2].step * s.width, out, accumulate, nullptr};

@@ -9,7 +9,9 @@ namespace {
 
 constexpr double kNsStream = 0.3, kNsTranscendental = 1.5;  // for one element
 
-double activation_ns(Activation kind) { return kind < Activation::sigmoid ? kNsStream : kNsTranscendental; }
+double activation_ns(Activation kind) {
+  return kind < Activation::sigmoid ? kNsStream : kNsTranscendental;
+}
 
 }  // namespace
 
@@ -20,9 +22,12 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
   });
 }
 
-bool slope_needs_input(Activation kind) { return kind == Activation::gelu || kind == Activation::silu; }
+bool slope_needs_input(Activation kind) {
+  return kind == Activation::gelu || kind == Activation::silu;
+}
 
-void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx, int64_t count) {
+void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
+                         int64_t count) {
   const auto kernel = active_table().elementwise.activation_grad[static_cast<int>(dtype)];
   const double ns = slope_needs_input(kind) ? kNsTranscendental : kNsStream;
   for_each_span(count, ns, [&](int64_t, int64_t start, int64_t length) {
@@ -42,6 +47,13 @@ void softmax_grad(Dtype dtype, const void* dy, const void* y, void* dx, int64_t 
   for_each_row_group(rows, cols, 2 * kNsStream, [&](int64_t first, int64_t count) {
     const int64_t at = first * cols;
     kernel(element(dy, dtype, at), element(y, dtype, at), element(dx, dtype, at), count, cols);
+  });
+}
+
+void widen(Dtype dtype, const void* x, void* y, int64_t count) {
+  const auto copy = active_table().copy_block[static_cast<int>(dtype)];
+  for_each_span(count, kNsStream, [&](int64_t, int64_t start, int64_t length) {
+    copy({element(x, dtype, start), 0, 1, element(y, compute_dtype(dtype), start), 0, 1, 1, length, false});
   });
 }
 

@@ -10,11 +10,15 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
 
 // dx = dy * f'; gelu and silu take x, the others y.
 bool slope_needs_input(Activation kind);
-void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx, int64_t count);
+void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
+                         int64_t count);
 
 // Over rows of `cols` elements.
 void softmax(Dtype dtype, const void* x, void* y, int64_t rows, int64_t cols);
 void softmax_grad(Dtype dtype, const void* dy, const void* y, void* dx, int64_t rows, int64_t cols);
+
+// y = x in the compute type.
+void widen(Dtype dtype, const void* x, void* y, int64_t count);
 
 // y = x * mask * scale.
 void scale_mask(Dtype dtype, const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count);

@@ -231,7 +231,7 @@ void multiply_pixels_by_filters_as(const Machine& machine, const std::vector<Pix
   const Buffer packed(packed_elements * static_cast<int64_t>(sizeof(T)));
   const Buffer workspace(scratch * machine.threads);
   const int64_t channels = by_channel ? groups * filters.channels : filters.filters;
-  const Buffer bias = widened_bias<T>(*machine.table, epilogue, gathers[0].result.dtype, channels);
+  const Buffer bias = widened_bias<T>(*machine.table, epilogue, filters.dtype, channels);
   T* next = packed.as<T>();
   double flops = 0, elements = 0;
   for (PackedProduct<T>& p : products) {

@@ -206,6 +206,8 @@ struct OptimiserKernels {  // [0] float, [1] double; from `start` on
   void (*sgd[2])(const SgdStep&, int64_t start, int64_t count);
   void (*rmsprop[2])(const RmspropStep&, int64_t start, int64_t count);
   void (*adam[2])(const AdamStep&, int64_t start, int64_t count);
+};
+
 enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
 constexpr int kPoolOperations = 3;
 
@@ -228,11 +230,17 @@ struct PoolRow {
   void* scratch;
 };
 
+// Neighbouring input columns that the same windows hold.
+struct ReaderRun {
+  Taps readers;
+  int64_t columns;
+};
+
 // Part of one row of the gradient at a pool's input: the sum over the windows that hold each of `columns` input columns.
 //   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
 //   power    dx = sign(x) |x|^(p-1) * sum of w * dy / y^(p-1), and 0 where x or y is 0
-// Windows readers[i].first, + step, ... of each of the output rows dy[k] and y[k] hold input column i; all of them are among
-// the `windows` from first_window on. Rows point at window 0, column_weight at first_window.
+// The windows are columns readers.first, + step, ... of each of the output rows dy[k] and y[k]; all are among the `windows`
+// from first_window on. Rows point at window 0, column_weight at first_window.
 struct PoolGradientRow {
   const void* const* dy;
   const void* const* y;  // power
@@ -240,11 +248,11 @@ struct PoolGradientRow {
   int64_t row_count;
   const void* column_weight;  // of the compute type
   int64_t first_window, windows;
-  const Taps* readers;
   int64_t columns, step;
   // Sliding windows of stride 1, or of stride 2 undilated: tap t of window (start + i - t * dilation) / stride lies on
-  // input column i. Stride 0: only `readers` tells.
+  // input column i. Stride 0: the runs tell, as they do for lanes.
   int64_t start, stride, kernel, dilation;
+  const ReaderRun* runs;
   int64_t dy_pitch, dx_pitch, channels;  // lanes: elements from column to column
   const void* x;                         // power: the input row
   double p;

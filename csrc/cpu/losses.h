@@ -1,18 +1,20 @@
-// Losses, as the mean over the rows or elements, and their gradients by the prediction, of contiguous arrays. Losses are
-// added up in double, in an order that the sizes fix.
+// Losses, as the mean over the rows or elements, and their gradients by the prediction, of contiguous arrays.
+// Losses are added up in double, in an order that the sizes fix.
 #pragma once
 
 #include "cpu/kernel_table.h"
 
 namespace fastconv::cpu {
 
-// Of softmax(logits) against the labels' classes: a row's target is (1 - smoothing) at its label plus smoothing / classes
-// everywhere. 0 <= labels[i] < classes.
+// Of softmax(logits) against the labels' classes: a row's target is (1 - smoothing) at its label plus
+// smoothing / classes everywhere. 0 <= labels[i] < classes.
 double cross_entropy(Dtype dtype, const void* logits, const int64_t* labels, int64_t rows, int64_t classes,
                      double smoothing, void* gradient);
 
-double binary_cross_entropy(Dtype dtype, const void* logits, const void* targets, int64_t count, void* gradient);
+double binary_cross_entropy(Dtype dtype, const void* logits, const void* targets, int64_t count,
+                            void* gradient);
 
-double mean_squared_error(Dtype dtype, const void* prediction, const void* target, int64_t count, void* gradient);
+double mean_squared_error(Dtype dtype, const void* prediction, const void* target, int64_t count,
+                          void* gradient);
 
 }  // namespace fastconv::cpu

@@ -13,7 +13,9 @@ namespace {
 constexpr double kNsPerElement = 0.3;
 constexpr int64_t kFirstRows = 8, kFirstElements = 1024;  // of a piece, for its shift; at least a 64th of it
 
-double work_ns(const ChannelLayout& layout) { return kNsPerElement * static_cast<double>(layout.elements()); }
+double work_ns(const ChannelLayout& layout) {
+  return kNsPerElement * static_cast<double>(layout.elements());
+}
 
 // Zeroed sums of each chunk and channel: kSums rows of `channels` for every chunk.
 template <int kSums>
@@ -41,7 +43,8 @@ ChannelPiece first_part(const ChannelPiece& piece, const ChannelLayout& layout) 
 
 }  // namespace
 
-void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, double* mean, double* variance) {
+void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, double* mean,
+                     double* variance) {
   const KernelTable& table = active_table();
   const ChannelPieces pieces(layout);
   const int64_t channels = layout.channels;
@@ -53,7 +56,9 @@ void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, do
     reduce_piece(table.channel.sum, dtype, layout, first, x, nullptr, nullptr, shift, nullptr);
     for (int64_t c = 0; c < piece.channels; ++c) {
       const double s = shift[c] / static_cast<double>(first.images * first.length);
-      shift[c] = dtype == Dtype::float64 ? s : static_cast<double>(static_cast<float>(s));  // what the kernel will see
+      shift[c] = dtype == Dtype::float64
+                     ? s
+                     : static_cast<double>(static_cast<float>(s));  // what the kernel will see
     }
     reduce_piece(table.channel.moments, dtype, layout, piece, x, nullptr, shift,
                  parts.at(piece.chunk, kSum, piece.channel), parts.at(piece.chunk, kSquares, piece.channel));
@@ -78,12 +83,13 @@ void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, do
   for (int64_t c = 0; c < channels; ++c) variance[c] = variance[c] < 0 ? 0 : variance[c];
 }
 
-void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean, const double* scale,
-               const double* shift, void* y) {
+void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean,
+               const double* scale, const double* shift, void* y) {
   const KernelTable& table = active_table();
   const ChannelPieces pieces(layout);
   parallel_for(pieces.count(), work_ns(layout), num_threads(), [&](int64_t task, int) {
-    map_piece(table.channel.normalise, dtype, layout, pieces[task], nullptr, x, y, {mean, scale, shift, nullptr});
+    map_piece(table.channel.normalise, dtype, layout, pieces[task], nullptr, x, y,
+              {mean, scale, shift, nullptr});
   });
 }
 

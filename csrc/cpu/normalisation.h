@@ -13,14 +13,15 @@
 
 namespace fastconv::cpu {
 
-// Mean and biased variance of each channel; zeros where there are no elements. Samples of a piece are shifted by the mean
-// of its first ones before they are squared, and the pieces are merged in double, so a mean that is large beside the
-// deviation costs no digits (Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance").
+// Mean and biased variance of each channel; zeros where there are no elements. Samples of a piece are shifted
+// by the mean of its first ones before they are squared, and the pieces are merged in double, so a mean that
+// is large beside the deviation costs no digits (Chan, Golub, LeVeque 1983, "Algorithms for computing the
+// sample variance").
 void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, double* mean, double* variance);
 
 // y = (x - mean) * scale + shift.
-void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean, const double* scale,
-               const double* shift, void* y);
+void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean,
+               const double* scale, const double* shift, void* y);
 
 struct BatchNormGradient {
   const void* dy;

@@ -1,16 +1,26 @@
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
+#include "core/buffer_pool.h"
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 #include "cpu/pool.h"
-#include "cpu/pool_tasks.h"
 
 namespace fastconv::cpu {
 namespace {
 
 constexpr double kNsPerElement = 1;
+
+int64_t plane_count(const ImageView& v, bool lanes) {
+  return lanes ? v.batch : v.batch * v.channels;
+}
+int64_t plane_offset(const ImageView& v, bool lanes, int64_t plane) {
+  return lanes ? plane * v.batch_stride
+               : plane / v.channels * v.batch_stride + plane % v.channels * v.channel_stride;
+}
 
 // One plane, or the neighbouring channels [channel, channel + channels) of one image.
 struct Group {
@@ -28,8 +38,8 @@ void for_each_group(const PoolPositions& p, int64_t channel_block, int threads, 
   if (groups == 0) return;
   const double elements =
       static_cast<double>(p.small.batch * p.small.channels) * static_cast<double>(windows + positions);
-  const int64_t per_task =
-      std::max<int64_t>(1, static_cast<int64_t>(32768 / (elements / static_cast<double>(groups))));
+  const int64_t per_task = std::max<int64_t>(
+      1, static_cast<int64_t>(32768 / std::max(elements / static_cast<double>(groups), 1.0)));
   std::atomic<bool> good{true};
   parallel_for((groups + per_task - 1) / per_task, elements * kNsPerElement, threads,
                [&](int64_t task, int worker) {

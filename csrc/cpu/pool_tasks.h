@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "core/buffer_pool.h"
+#include "core/pool_problem.h"
+#include "core/taps.h"
 #include "core/tensor_view.h"
 #include "cpu/parallel.h"
 
@@ -24,71 +27,149 @@ class ScratchLayout {
   int64_t bytes_ = 0;
 };
 
+// Part of row (outer, inner) of one plane: (image, channel), or the whole image where channels are lanes.
 struct RowPart {
-  int64_t plane, row;
+  int64_t image, channel, outer, inner;
   int64_t column, columns;  // first one and number
-  int64_t channel, channels;
+  int64_t lane, lanes;
 };
 
 struct RowTasks {
-  int64_t planes, rows, columns, channels;  // rows of a plane; channels: lanes, else 1
-  int64_t column_block, channel_block = 0, rows_per_task = 0;
+  int64_t images, channels, outer, inner, columns, lanes;  // sizes; channels or lanes is 1
+  int64_t column_block, lane_block = 0, rows_per_task = 0;
 
-  // `elements` that a whole call touches set the size of a task.
-  RowTasks(int64_t planes_, int64_t rows_, int64_t columns_, int64_t column_block_, int64_t channels_,
+  // `elements` that the whole call touches set the size of a task.
+  RowTasks(const ImageView& v, bool channels_in_lanes, const int64_t (&size)[kAxes], int64_t column_block_,
            double elements, int threads)
-      : planes(planes_), rows(rows_), columns(columns_), channels(channels_), column_block(column_block_) {
+      : images(v.batch),
+        channels(channels_in_lanes ? 1 : v.channels),
+        outer(size[0]),
+        inner(size[1]),
+        columns(size[2]),
+        lanes(channels_in_lanes ? v.channels : 1),
+        column_block(column_block_) {
     constexpr double kElementsPerTask = 32768;
-    constexpr int64_t kLeastChannels = 64;
-    const int64_t all_rows = planes * rows, blocks = (columns + column_block - 1) / column_block;
-    channel_block = channels;
+    constexpr int64_t kLeastLanes = 64;
+    const int64_t row_blocks = rows() * column_blocks();
+    lane_block = lanes;
     const int64_t wanted = 4 * threads;  // tasks, so that workers end together
-    if (all_rows * blocks < wanted && channels > kLeastChannels) {
-      const int64_t parts = (wanted + all_rows * blocks - 1) / (all_rows * blocks);
-      const int64_t share = (channels + parts - 1) / parts;
-      channel_block = (share + kLeastChannels - 1) / kLeastChannels * kLeastChannels;
+    if (row_blocks < wanted && lanes > kLeastLanes) {
+      const int64_t parts = (wanted + row_blocks - 1) / row_blocks, share = (lanes + parts - 1) / parts;
+      lane_block = (share + kLeastLanes - 1) / kLeastLanes * kLeastLanes;
     }
-    const double per_row = elements / static_cast<double>(all_rows * blocks * channel_blocks());
+    const double per_row = elements / static_cast<double>(row_blocks * lane_blocks());
     rows_per_task = std::max<int64_t>(1, static_cast<int64_t>(kElementsPerTask / std::max(per_row, 1.0)));
   }
 
+  int64_t rows() const { return images * channels * outer * inner; }
   int64_t column_blocks() const { return (columns + column_block - 1) / column_block; }
-  int64_t channel_blocks() const { return (channels + channel_block - 1) / channel_block; }
+  int64_t lane_blocks() const { return (lanes + lane_block - 1) / lane_block; }
 
-  // prepare(worker, part) is called once a task with its columns and channels, then make(worker, part) for
+  // prepare(part, scratch) is called once a task with its columns and lanes, then make(part, scratch) for
   // every row.
   template <class Prepare, class Make>
-  void run(double work_ns, int threads, const Prepare& prepare, const Make& make) const {
-    const int64_t all_rows = planes * rows, row_tasks = (all_rows + rows_per_task - 1) / rows_per_task;
-    parallel_for(row_tasks * column_blocks() * channel_blocks(), work_ns, threads,
+  void run(const ScratchLayout& layout, double elements, int threads, const Prepare& prepare,
+           const Make& make) const {
+    constexpr double kNsPerElement = 0.25;  // one core, data in cache
+    const Buffer memory(layout.bytes() * threads);
+    const int64_t all = rows(), row_tasks = (all + rows_per_task - 1) / rows_per_task;
+    parallel_for(row_tasks * column_blocks() * lane_blocks(), elements * kNsPerElement, threads,
                  [&](int64_t task, int worker) {
+                   char* scratch = memory.as<char>() + worker * layout.bytes();
                    RowPart part;
                    const int64_t begin = task % row_tasks * rows_per_task, block = task / row_tasks;
                    part.column = block % column_blocks() * column_block;
                    part.columns = std::min(column_block, columns - part.column);
-                   part.channel = block / column_blocks() * channel_block;
-                   part.channels = std::min(channel_block, channels - part.channel);
-                   prepare(worker, part);
-                   part.plane = begin / rows;
-                   part.row = begin % rows;
-                   for (int64_t n = std::min(rows_per_task, all_rows - begin); n > 0; --n) {
-                     make(worker, part);
-                     if (++part.row == rows) {
-                       part.row = 0;
-                       ++part.plane;
-                     }
+                   part.lane = block / column_blocks() * lane_block;
+                   part.lanes = std::min(lane_block, lanes - part.lane);
+                   prepare(part, scratch);
+                   part.inner = begin % inner;
+                   part.outer = begin / inner % outer;
+                   part.channel = begin / (inner * outer) % channels;
+                   part.image = begin / (inner * outer * channels);
+                   for (int64_t n = std::min(rows_per_task, all - begin); n > 0; --n) {
+                     make(part, scratch);
+                     if (++part.inner < inner) continue;
+                     part.inner = 0;
+                     if (++part.outer < outer) continue;
+                     part.outer = 0;
+                     if (++part.channel < channels) continue;
+                     part.channel = 0;
+                     ++part.image;
                    }
                  });
   }
 };
 
-// Planes of lanes are images; other planes are channels.
-inline int64_t plane_count(const ImageView& v, bool lanes) {
-  return lanes ? v.batch : v.batch * v.channels;
+// Where the planes and lanes of a part begin.
+inline int64_t plane_offset(const ImageView& v, const RowPart& part) {
+  return part.image * v.batch_stride + (part.channel + part.lane) * v.channel_stride;
 }
-inline int64_t plane_offset(const ImageView& v, bool lanes, int64_t plane) {
-  if (lanes) return plane * v.batch_stride;
-  return plane / v.channels * v.batch_stride + plane % v.channels * v.channel_stride;
+
+inline double pool_elements(const PoolProblem& problem, const ImageView& v) {
+  return static_cast<double>(v.batch * v.channels) *
+         static_cast<double>(problem.positions() + problem.windows());
 }
+
+// Element i of a table in the compute type of `t`.
+inline void store_scalar(void* table, Dtype t, int64_t i, double value) {
+  if (t == Dtype::float64) {
+    static_cast<double*>(table)[i] = value;
+  } else {
+    static_cast<float*>(table)[i] = static_cast<float>(value);
+  }
+}
+
+// Each plane under one window: planes are laid out flat then, and side by side in one row where that may be,
+// so that small planes need no call each. Anything else stays as it is.
+struct FlatPlanes {
+  PoolProblem problem;
+  ImageView large, small;
+
+  FlatPlanes(const PoolProblem& given, const ImageView& large_, const ImageView& small_, bool lanes,
+             bool side_by_side)
+      : problem(given), large(large_), small(small_) {
+    const int64_t positions = given.positions(), column = large.stride[2];
+    const bool whole = given.axis[0].whole() && given.axis[1].whole() && given.axis[2].whole();
+    const bool dense = (large.size[1] == 1 || large.stride[1] == large.size[2] * column) &&
+                       (large.size[0] == 1 || large.stride[0] == large.size[1] * large.size[2] * column);
+    if (!whole || !dense) return;
+    const bool neighbours = !lanes && side_by_side && column == 1 &&
+                            (large.channels == 1 || large.channel_stride == positions) &&
+                            (large.batch == 1 || large.batch_stride == positions * large.channels);
+    const int64_t planes = neighbours ? large.batch * large.channels : 1;
+    problem = flattened(given, planes);
+    for (int i = 0; i < 2; ++i) large.size[i] = small.size[i] = 1;
+    large.size[2] = planes * positions;
+    small.size[2] = planes;
+    if (!neighbours) return;
+    for (ImageView* v : {&large, &small}) {
+      v->batch = v->channels = 1;
+      v->stride[2] = 1;
+    }
+  }
+};
+
+// What the outer two axes of a pool share among all planes: the rows under each row of windows (or, for a
+// gradient, the rows of windows over each row), and what divides their sums.
+struct RowAxis {
+  std::vector<Taps> taps;
+  std::vector<double> divisor;
+  int64_t step, most = 0;
+
+  template <class TapsOf, class DivisorOf>
+  RowAxis(int64_t count, int64_t step_, int64_t divisors, const TapsOf& taps_of, const DivisorOf& divisor_of)
+      : step(step_) {
+    taps.reserve(static_cast<std::size_t>(count));
+    divisor.reserve(static_cast<std::size_t>(divisors));
+    for (int64_t i = 0; i < count; ++i) {
+      taps.push_back(taps_of(i));
+      most = std::max(most, taps.back().count);
+    }
+    for (int64_t o = 0; o < divisors; ++o) divisor.push_back(static_cast<double>(divisor_of(o)));
+  }
+  Taps operator[](int64_t i) const { return taps[static_cast<std::size_t>(i)]; }
+  double divisor_of(int64_t o) const { return divisor[static_cast<std::size_t>(o)]; }
+};
 
 }  // namespace fastconv::cpu

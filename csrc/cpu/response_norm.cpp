@@ -15,15 +15,16 @@ constexpr double kNsPerElement = 4;
 constexpr int64_t kTermsOfTile = 16384;                // of one tile, which the second-level cache holds
 constexpr int64_t kLeastWidth = 16, kMostWidth = 512;  // elements of a plane in a tile
 
-// Calls `kernel` for tiles of all channels and part of the space, or for rows of channels. `block` holds whole tensors;
-// `before` and `after` are the channels of a window on either side of the element's own.
-void for_each_tile(const ResponseNorm& n, void (*kernel)(const ResponseNormBlock&), ResponseNormBlock block, int64_t before,
-                   int64_t after) {
+// Calls `kernel` for tiles of all channels and part of the space, or for rows of channels. `block` holds
+// whole tensors; `before` and `after` are the channels of a window on either side of the element's own.
+void for_each_tile(const ResponseNorm& n, void (*kernel)(const ResponseNormBlock&), ResponseNormBlock block,
+                   int64_t before, int64_t after) {
   before = std::min(before, n.channels);  // further channels would only add zeros
   after = std::min(after, n.channels);
   const bool as_row = n.channels_last || n.space == 1;
   const int64_t padded = before + n.channels + after;
-  const int64_t width = as_row ? 1 : std::min(n.space, std::clamp(kTermsOfTile / padded, kLeastWidth, kMostWidth));
+  const int64_t width =
+      as_row ? 1 : std::min(n.space, std::clamp(kTermsOfTile / padded, kLeastWidth, kMostWidth));
   block.before = before;
   block.window = before + 1 + after;
   block.step = width;
@@ -46,7 +47,8 @@ void for_each_tile(const ResponseNorm& n, void (*kernel)(const ResponseNormBlock
   };
   const double work = kNsPerElement * static_cast<double>(n.batch * n.channels * n.space);
   if (as_row) {
-    const int64_t rows = n.batch * n.space, group = std::max<int64_t>(1, kSpan / std::max<int64_t>(1, n.channels));
+    const int64_t rows = n.batch * n.space,
+                  group = std::max<int64_t>(1, kSpan / std::max<int64_t>(1, n.channels));
     parallel_for((rows + group - 1) / group, work, threads, [&](int64_t task, int worker) {
       for (int64_t i = task * group; i < std::min(rows, (task + 1) * group); ++i)
         run(worker, i * n.channels, 1, n.channels, n.channels);
@@ -55,7 +57,8 @@ void for_each_tile(const ResponseNorm& n, void (*kernel)(const ResponseNormBlock
     const int64_t tiles = (n.space + width - 1) / width;
     parallel_for(n.batch * tiles, work, threads, [&](int64_t task, int worker) {
       const int64_t start = task % tiles * width;
-      run(worker, task / tiles * n.channels * n.space + start, n.channels, n.space, std::min(width, n.space - start));
+      run(worker, task / tiles * n.channels * n.space + start, n.channels, n.space,
+          std::min(width, n.space - start));
     });
   }
 }
@@ -75,18 +78,20 @@ void response_norm(const ResponseNorm& n, const void* x, void* y, void* scale) {
   b.x = x;
   b.scale = scale;
   b.out = y;
-  for_each_tile(n, active_table().response_norm.normalise[static_cast<int>(n.dtype)], b, n.size / 2, (n.size - 1) / 2);
+  for_each_tile(n, active_table().response_norm.normalise[static_cast<int>(n.dtype)], b, n.size / 2,
+                (n.size - 1) / 2);
 }
 
-void response_norm_grad(const ResponseNorm& n, const void* dy, const void* x, const void* y, const void* scale,
-                        void* dx) {
+void response_norm_grad(const ResponseNorm& n, const void* dy, const void* x, const void* y,
+                        const void* scale, void* dx) {
   ResponseNormBlock b = block_of(n);
   b.dy = dy;
   b.x = x;
   b.y = y;
   b.scale = const_cast<void*>(scale);  // only read
   b.out = dx;
-  for_each_tile(n, active_table().response_norm.gradient[static_cast<int>(n.dtype)], b, (n.size - 1) / 2, n.size / 2);
+  for_each_tile(n, active_table().response_norm.gradient[static_cast<int>(n.dtype)], b, (n.size - 1) / 2,
+                n.size / 2);
 }
 
 }  // namespace fastconv::cpu

@@ -1,5 +1,5 @@
-// Local response normalisation (Krizhevsky, Sutskever, Hinton 2012, section 3.3) in PyTorch's definition: each element is
-// divided by a power of what the squares of its `size` neighbours among the channels sum to.
+// Local response normalisation (Krizhevsky, Sutskever, Hinton 2012, section 3.3) in PyTorch's definition:
+// each element is divided by a power of what the squares of its `size` neighbours among the channels sum to.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -14,10 +14,11 @@ struct ResponseNorm {
   double alpha, beta, k;
 };
 
-// scale = k + alpha / size * sum of x^2 over channels c - size / 2 ... c + (size - 1) / 2;   y = x * scale^-beta.
+// scale = k + alpha / size * sum of x^2 over channels c - size / 2 ... c + (size - 1) / 2;   y = x *
+// scale^-beta.
 void response_norm(const ResponseNorm& n, const void* x, void* y, void* scale);
 
-void response_norm_grad(const ResponseNorm& n, const void* dy, const void* x, const void* y, const void* scale,
-                        void* dx);
+void response_norm_grad(const ResponseNorm& n, const void* dy, const void* x, const void* y,
+                        const void* scale, void* dx);
 
 }  // namespace fastconv::cpu

@@ -99,17 +99,28 @@ Array read_result_like(const ConvCall& c, const py::object& object, const char* 
   return a;
 }
 
-// dy times the activation's slope, as a tensor like the result. For gelu and silu what came before them is computed again.
+// A contiguous array's values in the compute type: themselves, or widened into `copy`.
+const void* in_compute_type(const Array& a, Buffer* copy) {
+  if (compute_dtype(a.dtype()) == a.dtype()) return a.data();
+  *copy = Buffer(a.elements() * size_of(compute_dtype(a.dtype())));
+  cpu::widen(a.dtype(), a.data(), copy->data(), a.elements());
+  return copy->data();
+}
+
+// dy times the activation's slope, laid out as the result, in the compute type: it is rounded once, with the gradients. For gelu and
+// silu what came before them is computed again.
 Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w, const Array* b,
                           const Array& dy, const Array* y) {
-  Buffer dz(dy.elements() * size_of(dy.dtype()));
+  const Dtype compute = compute_dtype(dy.dtype());
+  Buffer dz(dy.elements() * size_of(compute)), wide_dy, wide_y;
+  const void* upstream = in_compute_type(dy, &wide_dy);
   if (y) {
-    cpu::activation_grad(c.activation, dy.dtype(), dy.data(), y->data(), dz.data(), dy.elements());
+    cpu::activation_gradient(c.activation, compute, upstream, in_compute_type(*y, &wide_y), dz.data(), dy.elements());
     return dz;
   }
-  const Buffer before(dy.elements() * size_of(dy.dtype()));
-  apply(c, plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), dy.dtype()));
-  cpu::activation_grad(c.activation, dy.dtype(), dy.data(), before.data(), dz.data(), dy.elements());
+  const Buffer before(dy.elements() * size_of(compute));
+  apply(c, plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), compute));
+  cpu::activation_gradient(c.activation, compute, upstream, before.data(), dz.data(), dy.elements());
   return dz;
 }
 
@@ -149,14 +160,14 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
     Buffer scaled;
     if (active) {
       scaled = through_activation(c, plan, from, filters, b ? &*b : nullptr, dy, y ? &*y : nullptr);
-      dz = result_view(c, scaled.data(), dtype);
+      dz = result_view(c, scaled.data(), compute_dtype(dtype));
     }
     if (dx) {
       const ImageView to = contiguous_image(dx->mutable_data(), dtype, from.batch, from.channels, from.size, c.channels_last);
       apply_adjoint(c, plan, dz, filters, to);
     }
     if (dw) weight_gradient(c, plan, dz, from, filter_view(c.problem, dw->mutable_data(), dtype));
-    if (db) cpu::channel_sums(dz, db->mutable_data());
+    if (db) cpu::channel_sums(dz, dtype, db->mutable_data());
   }
   const auto or_none = [](std::optional<py::array>& a) -> py::object { return a ? py::object(std::move(*a)) : py::none(); };
   return py::make_tuple(or_none(dx), or_none(dw), or_none(db));
@@ -244,7 +255,7 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
     const ImageView dz = c.image(dy.data(), c.w.size(0));
     if (dx) cpu::conv_input_gradient(plan, c.problem, dz, c.filters(c.w.data()), {}, c.image(dx->mutable_data(), c.w.size(1)));
     if (dw) cpu::conv_weight_gradient(plan, c.problem, dz, c.image(c.x.data(), c.w.size(1)), c.filters(dw->mutable_data()));
-    if (db) cpu::channel_sums(dz, db->mutable_data());
+    if (db) cpu::channel_sums(dz, dy.dtype(), db->mutable_data());
   }
   const auto or_none = [](std::optional<py::array>& a) -> py::object { return a ? py::object(std::move(*a)) : py::none(); };
   return py::make_tuple(or_none(dx), or_none(dw), or_none(db));

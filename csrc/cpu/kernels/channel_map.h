@@ -1,4 +1,5 @@
-// Maps with coefficients of each channel (contract: ChannelMap in kernel_table.h), a row or a column being a channel:
+// Maps with coefficients of each channel (contract: ChannelMap in kernel_table.h), a row or a column being a
+// channel:
 //
 //   normalise       out = (x - centre) * scale + shift
 //   normalise_grad  out = dy * scale + (x - centre) * slope + shift
@@ -35,7 +36,8 @@ void normalise(const ChannelMap& m) {
     const S* x = static_cast<const S*>(m.x) + i * m.row_stride;
     S* out = static_cast<S*>(m.out) + i * m.row_stride;
     for_each_vector<V>(m.cols, [&](int64_t j, auto lanes) {
-      lanes.store(out + j, fma(lanes.load(x + j) - centre.at(j, lanes), scale.at(j, lanes), shift.at(j, lanes)));
+      lanes.store(out + j,
+                  fma(lanes.load(x + j) - centre.at(j, lanes), scale.at(j, lanes), shift.at(j, lanes)));
     });
   }
 }

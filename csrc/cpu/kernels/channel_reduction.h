@@ -40,7 +40,7 @@ struct Gradient {
   }
 };
 
-constexpr int kParts = 4;        // independent sums, enough to hide the latency of an addition
+constexpr int kParts = 4;            // independent sums, enough to hide the latency of an addition
 constexpr int64_t kRowBlock = 1024;  // elements of a row between two additions in double
 
 template <class V>

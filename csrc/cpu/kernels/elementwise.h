@@ -18,12 +18,14 @@ void apply_activation(Activation kind, const void* from, void* to, int64_t count
   const S* x = static_cast<const S*>(from);
   S* y = static_cast<S*>(to);
   with_activation(kind, [&](auto of) {
-    for_each_vector<V>(count, [&](int64_t j, auto lanes) { lanes.store(y + j, activate(of, lanes.load(x + j))); });
+    for_each_vector<V>(count,
+                       [&](int64_t j, auto lanes) { lanes.store(y + j, activate(of, lanes.load(x + j))); });
   });
 }
 
 template <class V, class S>
-void apply_activation_grad(Activation kind, const void* upstream, const void* x_or_y, void* to, int64_t count) {
+void apply_activation_grad(Activation kind, const void* upstream, const void* x_or_y, void* to,
+                           int64_t count) {
   const S* dy = static_cast<const S*>(upstream);
   const S* at = static_cast<const S*>(x_or_y);
   S* dx = static_cast<S*>(to);

@@ -1,7 +1,7 @@
 // Elementwise losses and their gradients by the prediction (contract: LossKernels in kernel_table.h).
 //
-//   binary cross-entropy of a logit z   z > 0 ? z (1 - t) + log(1 + exp(-z)) : -z t + log(1 + exp(z)),   sigmoid(z) - t
-//   squared error                       (p - t)^2,                                                      2 (p - t)
+//   binary cross-entropy of a logit z   z > 0 ? z (1 - t) + log(1 + exp(-z)) : -z t + log(1 + exp(z)),
+//   sigmoid(z) - t squared error                       (p - t)^2, 2 (p - t)
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -12,7 +12,8 @@ namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
 template <class V, class S>
-double binary_cross_entropy(const void* logits, const void* targets, void* gradient, double scale, int64_t count) {
+double binary_cross_entropy(const void* logits, const void* targets, void* gradient, double scale,
+                            int64_t count) {
   using T = typename V::Scalar;
   const S* z = static_cast<const S*>(logits);
   const S* t = static_cast<const S*>(targets);
@@ -29,7 +30,8 @@ double binary_cross_entropy(const void* logits, const void* targets, void* gradi
 }
 
 template <class V, class S>
-double squared_error(const void* prediction, const void* target, void* gradient, double scale, int64_t count) {
+double squared_error(const void* prediction, const void* target, void* gradient, double scale,
+                     int64_t count) {
   using T = typename V::Scalar;
   const S* p = static_cast<const S*>(prediction);
   const S* t = static_cast<const S*>(target);

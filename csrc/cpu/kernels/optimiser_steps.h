@@ -1,12 +1,13 @@
 // Optimiser steps in place (contracts in kernel_table.h); p parameter, g gradient, d weight decay.
 //
 //   sgd      g += d p;   u = momentum u + g;   p -= lr (nesterov ? g + momentum u : u)
-//   rmsprop  g += d p;   s = alpha s + (1 - alpha) g^2;   w = g / (sqrt(s) + eps);   u = momentum u + w;   p -= lr u
-//   adam     g += d p, or decoupled p -= lr d p;   m += (1 - beta1) (g - m);   v = beta2 v + (1 - beta2) g^2
+//   rmsprop  g += d p;   s = alpha s + (1 - alpha) g^2;   w = g / (sqrt(s) + eps);   u = momentum u + w;   p
+//   -= lr u adam     g += d p, or decoupled p -= lr d p;   m += (1 - beta1) (g - m);   v = beta2 v + (1 -
+//   beta2) g^2
 //            p -= lr / correction1 * m / (sqrt(v) / root2 + eps)
 //
-// Without momentum there is no u: p -= lr g (or lr w). Sources: Sutskever et al. 2013 (momentum as PyTorch writes it);
-// Hinton 2012, lecture 6e; Kingma & Ba 2015; Loshchilov & Hutter 2019 (decoupled decay).
+// Without momentum there is no u: p -= lr g (or lr w). Sources: Sutskever et al. 2013 (momentum as PyTorch
+// writes it); Hinton 2012, lecture 6e; Kingma & Ba 2015; Loshchilov & Hutter 2019 (decoupled decay).
 #pragma once
 
 #include "cpu/kernel_table.h"

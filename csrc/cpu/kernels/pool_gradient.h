@@ -98,13 +98,13 @@ void interleave(const T* __restrict even, const T* __restrict odd, int64_t pairs
 
 template <class T>
 void add_runs(const PoolGradientRow& r, const T* line, T* sums) {
-  for (int64_t i = 0; i < r.columns;) {
-    const Taps readers = r.readers[i];
+  const T* const end = sums + r.columns;
+  for (const ReaderRun* run = r.runs; sums < end; ++run) {
     T sum = 0;
-    for (int64_t n = 0; n < readers.count; ++n) sum += line[readers.first - r.first_window + n * r.step];
-    do {
-      sums[i++] = sum;
-    } while (i < r.columns && r.readers[i].first == readers.first && r.readers[i].count == readers.count);
+    for (int64_t n = 0; n < run->readers.count; ++n)
+      sum += line[run->readers.first - r.first_window + n * r.step];
+    for (int64_t i = 0; i < run->columns; ++i) sums[i] = sum;
+    sums += run->columns;
   }
 }
 
@@ -153,30 +153,37 @@ void pool_gradient_row(const PoolGradientRow& r) {
   }
 }
 
+// Lanes [channel, channel + count) of all columns of a run.
+template <class V, class S, class Gradient>
+void spread_run(const PoolGradientRow& r, const Gradient& gradient, const ReaderRun& run, int64_t column,
+                int64_t channel, int count) {
+  using T = typename V::Scalar;
+  const T* column_weight = static_cast<const T*>(r.column_weight);
+  V sum = V::zero();
+  for (int64_t k = 0; k < r.row_count; ++k) {
+    const T row_weight = static_cast<T>(r.row_weight[k]);
+    for (int64_t n = 0, o = run.readers.first; n < run.readers.count; ++n, o += r.step) {
+      const int64_t at = o * r.dy_pitch + channel;
+      const V dy = load_some<V>(static_cast<const S*>(r.dy[k]) + at, count);
+      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(r.y[k]) + at, count) : dy;
+      sum = sum + V::all(row_weight * column_weight[o - r.first_window]) * gradient.upstream(dy, y);
+    }
+  }
+  for (int64_t i = column; i < column + run.columns; ++i) {
+    const int64_t at = i * r.dx_pitch + channel;
+    const V x = Gradient::kPower ? load_some<V>(static_cast<const S*>(r.x) + at, count) : sum;
+    store_some(static_cast<S*>(r.dx) + at, count, gradient.downstream(sum, x));
+  }
+}
+
 template <class V, class S, template <class> class Gradient>
 void pool_gradient_lanes(const PoolGradientRow& r) {
-  using T = typename V::Scalar;
   const Gradient<V> gradient(r.p);
-  const T* column_weight = static_cast<const T*>(r.column_weight);
-  for (int64_t i = 0; i < r.columns; ++i) {
-    const Taps readers = r.readers[i];
-    for (int64_t c = 0; c < r.channels; c += V::kLanes) {
-      const int count = lanes_left<V>(c, r.channels);
-      V sum = V::zero();
-      for (int64_t k = 0; k < r.row_count; ++k) {
-        const T row_weight = static_cast<T>(r.row_weight[k]);
-        for (int64_t n = 0, o = readers.first; n < readers.count; ++n, o += r.step) {
-          const V dy = load_some<V>(static_cast<const S*>(r.dy[k]) + o * r.dy_pitch + c, count);
-          const V y = Gradient<V>::kPower
-                          ? load_some<V>(static_cast<const S*>(r.y[k]) + o * r.dy_pitch + c, count)
-                          : dy;
-          sum = sum + V::all(row_weight * column_weight[o - r.first_window]) * gradient.upstream(dy, y);
-        }
-      }
-      const V x =
-          Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(r.x) + i * r.dx_pitch + c, count) : sum;
-      store_some(static_cast<S*>(r.dx) + i * r.dx_pitch + c, count, gradient.downstream(sum, x));
-    }
+  const ReaderRun* run = r.runs;
+  for (int64_t i = 0; i < r.columns; i += run->columns, ++run) {
+    int64_t c = 0;
+    for (; c + V::kLanes <= r.channels; c += V::kLanes) spread_run<V, S>(r, gradient, *run, i, c, V::kLanes);
+    if (c < r.channels) spread_run<V, S>(r, gradient, *run, i, c, static_cast<int>(r.channels - c));
   }
 }
 

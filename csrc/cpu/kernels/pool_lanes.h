@@ -8,18 +8,15 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Where the maxima of one vector lie. Nothing beats -Inf in a window that holds nothing else: the first
-// element is taken.
-template <class State>
-void store_positions(const PoolRow& r, Taps window, const State& state, int count, int64_t* indices) {
-  using V = decltype(state.value);
-  typename V::Scalar values[V::kLanes], numbers[V::kLanes];
-  state.value.store(values);
-  state.number.store(numbers);
-  const bool empty = r.row_count == 0 || window.count == 0;
-  const int64_t first = empty ? -1 : r.row_position[0] + window.first;
-  const typename V::Scalar least = -static_cast<typename V::Scalar>(__builtin_inf());
-  for (int c = 0; c < count; ++c) indices[c] = values[c] == least ? first : number_of_lane(numbers[c]);
+template <class V>
+void store_numbers(V lanes, int count, int64_t* to) {
+  typename V::Scalar numbers[V::kLanes];
+  lanes.store(numbers);
+  if (count == V::kLanes) {
+    for (int i = 0; i < V::kLanes; ++i) to[i] = number_of_lane(numbers[i]);
+  } else {
+    for (int i = 0; i < count; ++i) to[i] = number_of_lane(numbers[i]);
+  }
 }
 
 // Channels [channel, channel + kVectors * kLanes) of window o, or, with kPart, the first `count` of one
@@ -29,8 +26,11 @@ void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int6
   using T = typename V::Scalar;
   constexpr int kLanes = V::kLanes;
   const Taps window = r.taps[o];
+  // Nothing beats -Inf in a window that holds nothing else: the first element is taken.
+  const bool empty = r.row_count == 0 || window.count == 0;
+  const int64_t first = Operation::kNumbers && !empty ? r.row_position[0] + window.first : 0;
   typename Operation::State state[kVectors];
-  for (auto& s : state) s = operation.start();
+  for (auto& s : state) s = operation.start(first);
   for (int64_t k = 0; k < r.row_count; ++k) {
     const S* p = static_cast<const S*>(r.rows[k]) + window.first * r.x_pitch + channel;
     int64_t position = Operation::kNumbers ? r.row_position[k] + window.first : 0;
@@ -53,7 +53,11 @@ void pool_channels(const PoolRow& r, const Operation& operation, int64_t o, int6
       store_as(y + i * kLanes, v);
     }
     if constexpr (Operation::kNumbers) {
-      store_positions(r, window, state[i], count, r.indices + o * r.y_pitch + channel + i * kLanes);
+      int64_t* indices = r.indices + o * r.y_pitch + channel + i * kLanes;
+      store_numbers(state[i].number, count, indices);
+      if (empty) {
+        for (int c = 0; c < count; ++c) indices[c] = -1;
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 // What a pool makes of the elements under a window. An operation is a little monoid that walks along as a
 // State:
 //
-//   start()                  nothing seen yet
+//   start(number)            nothing seen yet; the number of the first element
 //   add(state, x, number)    one more element in each lane; `number` tells the elements of a window apart, in
 //   rising order value(state)             the state as one vector, which the elements of another can be added
 //   to with merge(a, b) finish(v, divisor)       the result
@@ -56,7 +56,7 @@ template <class V>
 struct Maximum {
   using State = V;
   static constexpr bool kNumbers = false;
-  V start() const { return lowest<V>(); }
+  V start(int64_t = 0) const { return lowest<V>(); }
   // max() returns its second argument when one is NaN: one that is already there stays.
   void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
   V value(V state) const { return state; }
@@ -70,7 +70,7 @@ struct NumberedMaximum {
     V value, number;
   };
   static constexpr bool kNumbers = true;
-  State start() const { return {lowest<V>(), all_numbered<V>(0)}; }
+  State start(int64_t number = 0) const { return {lowest<V>(), all_numbered<V>(number)}; }
   void add(State& state, V x, int64_t number) const {
     const auto wins = beats(x, state.value);
     state.value = select(wins, x, state.value);
@@ -84,7 +84,7 @@ template <class V>
 struct Mean {
   using State = V;
   static constexpr bool kNumbers = false;
-  V start() const { return V::zero(); }
+  V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }
@@ -132,7 +132,7 @@ struct PowerSum {
   static constexpr bool kNumbers = false;
   Exponent<V> power;
   explicit PowerSum(double p) : power(p) {}
-  V start() const { return V::zero(); }
+  V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + power(abs(x)); }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }

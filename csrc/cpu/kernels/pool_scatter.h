@@ -33,34 +33,46 @@ struct ZeroedAhead {
   }
 };
 
-inline float sum_term(float x, VecF32) {
-  return x;
+// `count` values in the compute type: themselves, or widened into `room`.
+inline const float* widened(const float* values, int64_t, float*, VecF32) {
+  return values;
 }
-inline double sum_term(double x, VecF64) {
-  return x;
+inline const double* widened(const double* values, int64_t, double*, VecF64) {
+  return values;
 }
 template <class V, class S>
-typename V::Scalar sum_term(S x, V) {
-  typename V::Scalar lanes[V::kLanes];
-  load_partial_as(&x, 1, V{}).store(lanes);
-  return lanes[0];
+const typename V::Scalar* widened(const S* values, int64_t count, typename V::Scalar* room, V) {
+  for (int64_t i = 0; i < count; i += V::kLanes) {
+    const int64_t rest = count - i;
+    if (rest >= V::kLanes) {
+      load_as(values + i, V{}).store(room + i);
+    } else {
+      load_partial_as(values + i, static_cast<int>(rest), V{}).store(room + i);
+    }
+  }
+  return room;
 }
 
+// Values o of neighbouring channels go to sums[index * pitch + channel].
 template <class V, class S>
 bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
-  const S* values = static_cast<const S*>(s.values);
-  const int64_t* indices = s.indices;
-  ZeroedAhead<typename V::Scalar> target{sums, s.positions, s.channels, pitch};
-  if (s.channels == 1 && s.pitch == 1) {
-    for (int64_t o = 0; o < s.count; ++o) {
-      if (!target.reach(indices[o])) return false;
-      sums[indices[o]] += sum_term(values[o], V{});
-    }
-  } else {
-    for (int64_t o = 0; o < s.count; ++o, values += s.pitch, indices += s.pitch) {
-      for (int64_t c = 0; c < s.channels; ++c) {
-        if (!target.reach(indices[c])) return false;
-        sums[indices[c] * pitch + c] += sum_term(values[c], V{});
+  using T = typename V::Scalar;
+  constexpr int64_t kChunk = 256;
+  T room[kChunk];
+  ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
+  const bool single =
+      s.channels == 1 && s.pitch == 1;  // windows, then, are neighbours as channels are elsewhere
+  const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels,
+                channel_step = single ? 0 : 1;
+  for (int64_t o = 0; o < outer; ++o) {
+    for (int64_t begin = 0; begin < inner; begin += kChunk) {
+      const int64_t count = inner - begin < kChunk ? inner - begin : kChunk;
+      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
+      const int64_t* indices = s.indices + o * s.pitch + begin;
+      T* to = sums + begin * channel_step;
+      for (int64_t i = 0; i < count; ++i) {
+        if (!target.reach(indices[i])) return false;
+        to[indices[i] * pitch + i * channel_step] += values[i];
       }
     }
   }

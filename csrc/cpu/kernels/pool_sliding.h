@@ -16,6 +16,10 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
+// Read beyond the last position of a line or of a deal, to no effect.
+template <class V>
+constexpr int kSlack = V::kLanes < 4 ? 4 : V::kLanes;
+
 // Line positions [begin, end): each row of the windows added in turn. kRows unrolls the commonest heights; 0
 // is any.
 template <class V, class S, int kRows, class Operation>
@@ -41,7 +45,7 @@ void fill(T* p, int64_t count, T value) {
   for (int64_t i = 0; i < count; ++i) p[i] = value;
 }
 
-// The line of a row of windows: `span` positions and a vector's length more.
+// The line of a row of windows: `span` positions and kSlack more.
 template <class V, class S, class Operation>
 void make_line(const PoolRow& r, const Operation& operation, int64_t span, typename V::Scalar* line,
                typename V::Scalar* numbers) {
@@ -64,7 +68,7 @@ void make_line(const PoolRow& r, const Operation& operation, int64_t span, typen
   }
   typename V::Scalar outside[V::kLanes];
   operation.value(operation.start()).store(outside);
-  const int64_t after = span + V::kLanes - end;
+  const int64_t after = span + kSlack<V> - end;
   fill(line, begin, outside[0]);
   fill(line + end, after, outside[0]);
   if constexpr (Operation::kNumbers) {
@@ -74,17 +78,22 @@ void make_line(const PoolRow& r, const Operation& operation, int64_t span, typen
   }
 }
 
-// dealt[phase][i] = line[i * stride + phase]. Each deal is `pitch` long; those no tap asks for are left out.
+template <int kStride, class T>
+void deal_all(const T* __restrict line, int64_t count, int64_t pitch, T* __restrict dealt) {
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 4
+    for (int phase = 0; phase < kStride; ++phase) dealt[phase * pitch + i] = line[kStride * i + phase];
+  }
+}
+
+// dealt[phase][i] = line[i * stride + phase]. Each deal is `pitch` long; those that no tap asks for may be
+// left out.
 template <class T>
 void deal(const T* line, int64_t span, int64_t stride, int64_t deals, int64_t pitch, T* dealt) {
-  if (stride == 2) {
-    T* odd = dealt + pitch;
-    for (int64_t i = 0; i < (span + 1) / 2; ++i) {
-      dealt[i] = line[2 * i];
-      odd[i] = line[2 * i + 1];
-    }
-    return;
-  }
+  const int64_t count = (span + stride - 1) / stride;
+  if (stride == 2) return deal_all<2>(line, count, pitch, dealt);
+  if (stride == 3) return deal_all<3>(line, count, pitch, dealt);
+  if (stride == 4) return deal_all<4>(line, count, pitch, dealt);
   for (int64_t phase = 0; phase < deals; ++phase, dealt += pitch)
     for (int64_t i = 0, q = phase; q < span; ++i, q += stride) dealt[i] = line[q];
 }
@@ -131,17 +140,19 @@ template <class V, class S, class Operation>
 void slide(const PoolRow& r, const Operation& operation) {
   using T = typename V::Scalar;
   const int64_t reach = (r.kernel - 1) * r.step, span = (r.columns - 1) * r.stride + reach + 1;
-  const int64_t line_size = span + V::kLanes;
-  const int64_t deals = r.stride <= reach ? r.stride : reach + 1, pitch = span / r.stride + 1 + V::kLanes;
+  const int64_t line_size = span + kSlack<V>;
+  // Of small strides all deals are made.
+  const int64_t deals = r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1,
+                pitch = span / r.stride + 1 + kSlack<V>;
   int64_t* offset = static_cast<int64_t*>(r.scratch);
   T* line = reinterpret_cast<T*>(offset + r.kernel);
   T* numbers = line + line_size;
   T* dealt = numbers + (Operation::kNumbers ? line_size : 0);
-  // Stride 2 writes both deals.
-  T* dealt_numbers = dealt + (deals > 1 ? deals : 2) * pitch;
+  T* dealt_numbers = dealt + deals * pitch;
   make_line<V, S>(r, operation, span, line, numbers);
-  for (int64_t t = 0; t < r.kernel; ++t) {
-    offset[t] = r.stride == 1 ? t * r.step : t * r.step % r.stride * pitch + t * r.step / r.stride;
+  for (int64_t t = 0, phase = 0, shift = 0; t < r.kernel; ++t, phase += r.step) {
+    for (; phase >= r.stride; phase -= r.stride) ++shift;
+    offset[t] = phase * pitch + shift;
   }
   if (r.stride > 1) {
     deal(line, span, r.stride, deals, pitch, dealt);

@@ -4,11 +4,11 @@
 //   y_c     = x_c * scale_c^-beta
 //   dx_c    = dy_c * scale_c^-beta - 2 alpha beta x_c * sum of dy_i y_i / scale_i    over the mirrored window
 //
-// First the terms under the sum go to `terms`, whose first term belongs to channel -before and whose rims the caller
-// has zeroed; then each window is summed afresh. That costs far less than the power, and unlike a running sum, from
-// which what has left the window must be taken away again, it can't lose digits or keep an infinity.
-// Two layouts: a row is a channel and `step` the length of a row of terms, or the columns of one row are the channels
-// and `step` is 1.
+// First the terms under the sum go to `terms`, whose first term belongs to channel -before and whose rims the
+// caller has zeroed; then each window is summed afresh. That costs far less than the power, and unlike a
+// running sum, from which what has left the window must be taken away again, it can't lose digits or keep an
+// infinity. Two layouts: a row is a channel and `step` the length of a row of terms, or the columns of one
+// row are the channels and `step` is 1.
 #pragma once
 
 #include "cpu/kernel_table.h"

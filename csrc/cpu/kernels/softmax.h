@@ -1,9 +1,11 @@
-// Softmax of contiguous rows, its gradient, and the cross-entropy that is made of it (contracts in kernel_table.h).
+// Softmax of contiguous rows, its gradient, and the cross-entropy that is made of it (contracts in
+// kernel_table.h).
 //
 //   y_j = exp(x_j - m) / sum over i of exp(x_i - m),   m = max x
 //   dx_j = y_j (dy_j - sum over i of dy_i y_i)
 //
-// A row is read a second time for its result, out of the cache, rather than held in a storage type that would round it.
+// A row is read a second time for its result, out of the cache, rather than held in a storage type that would
+// round it.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -19,7 +21,8 @@ typename V::Scalar largest(const S* x, int64_t count) {
   using T = typename V::Scalar;
   const V lowest = V::all(-Constants<V>::kInfinity);
   V most = lowest;
-  for_each_vector<V>(count, [&](int64_t j, auto lanes) { most = max(most, lanes.padded(lanes.load(x + j), lowest)); });
+  for_each_vector<V>(
+      count, [&](int64_t j, auto lanes) { most = max(most, lanes.padded(lanes.load(x + j), lowest)); });
   T lanes[V::kLanes], m = -Constants<V>::kInfinity;
   most.store(lanes);
   for (int i = 0; i < V::kLanes; ++i) m = lanes[i] > m ? lanes[i] : m;
@@ -35,8 +38,8 @@ void softmax_rows(const void* from, void* to, int64_t rows, int64_t cols) {
     const V m = V::all(largest<V>(x, cols));
     const double sum = sum_blocks<V>(cols, [&](int64_t j, auto lanes) { return exp(lanes.load(x + j) - m); });
     const V inverse = V::all(static_cast<T>(1 / sum));
-    for_each_vector<V>(cols,
-                       [&](int64_t j, auto lanes) { lanes.store(y + j, exp(lanes.load(x + j) - m) * inverse); });
+    for_each_vector<V>(
+        cols, [&](int64_t j, auto lanes) { lanes.store(y + j, exp(lanes.load(x + j) - m) * inverse); });
   }
 }
 
@@ -66,11 +69,13 @@ void cross_entropy_rows(const CrossEntropyRows& r) {
     const V m = V::all(largest<V>(x, r.cols));
     CrossEntropyTerms& terms = r.terms[i];
     terms.sum_exp = sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return exp(lanes.load(x + j) - m); });
-    terms.sum =
-        r.smoothing == 0 ? 0.0 : sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return lanes.load(x + j) - m; });
+    terms.sum = r.smoothing == 0
+                    ? 0.0
+                    : sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return lanes.load(x + j) - m; });
     const V factor = V::all(static_cast<T>(r.scale / terms.sum_exp));
     const auto gradient = [&](V logit) { return fma(exp(logit - m), factor, V::zero() - even); };
-    for_each_vector<V>(r.cols, [&](int64_t j, auto lanes) { lanes.store(dx + j, gradient(lanes.load(x + j))); });
+    for_each_vector<V>(r.cols,
+                       [&](int64_t j, auto lanes) { lanes.store(dx + j, gradient(lanes.load(x + j))); });
     const int64_t label = r.labels[i];
     const FirstLanes<V> one{1};
     const V target = one.load(x + label);

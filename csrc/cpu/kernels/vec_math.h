@@ -1,6 +1,6 @@
 // Transcendental functions on whole vectors V of float or double.
 //
-//   exp(x)  expm1_nonpositive(x)  log(x)  log1p_unit(x)  pow_nonnegative(x, b)  tanh(x)  sigmoid(x)  gauss(x)
+//   exp(x)  expm1_nonpositive(x)  log1p_unit(x)  pow_nonnegative(x, b)  tanh(x)  sigmoid(x)  gauss(x)
 //
 // Errors stay within a few units in the last place (tests/test_elementwise.py holds the bounds); NaN goes in
 // and comes out; the ends of the range give 0, 1 or Inf as the limits say. Results below the smallest normal
@@ -157,17 +157,6 @@ V at_range_ends(V x, V f, typename V::Scalar at_zero, typename V::Scalar at_infi
   return select((x < V::zero()) | is_nan(x), V::all(C::kNaN), f);
 }
 
-template <class V>
-V log(V x) {
-  using C = Constants<V>;
-  const V one = V::all(typename V::Scalar(1));
-  V m;
-  const V e = split_exponent(x, &m);
-  const V log_m = twice_atanh((m - one) / (m + one));
-  const V f = fma(e, V::all(C::kLn2High), fma(e, V::all(C::kLn2Low), log_m));
-  return at_range_ends(x, f, -C::kInfinity, C::kInfinity);
-}
-
 // log(1 + x) for 0 <= x <= 1.
 template <class V>
 V log1p_unit(V x) {
@@ -177,7 +166,7 @@ V log1p_unit(V x) {
 // x^b for x >= 0: 2^n exp(f), where n + f / log(2) = b log2(x) is kept in parts, so that a large exponent
 // costs no digits.
 template <class V>
-V pow_nonnegative(V x, typename V::Scalar b) {
+[[gnu::always_inline]] inline V pow_nonnegative(V x, typename V::Scalar b) {
   using T = typename V::Scalar;
   using C = Constants<V>;
   const T cut = b * C::kSplit, b_high = cut - (cut - b);
@@ -219,7 +208,7 @@ struct Gauss {
 };
 
 template <class V>
-Gauss<V> gauss(V x) {
+[[gnu::always_inline]] inline Gauss<V> gauss(V x) {
   using T = typename V::Scalar;
   const V five = V::all(T(5)), one = V::all(T(1));
   const V a = min(V::all(Constants<V>::kTailEnd), abs(x));

@@ -1,5 +1,6 @@
-// One loop body for whole vectors and for the tail: body(j, lanes) works on the elements from j on through lanes.load()
-// and lanes.store(), which convert from and to the storage type, so that an element comes out the same wherever it lies.
+// One loop body for whole vectors and for the tail: body(j, lanes) works on the elements from j on through
+// lanes.load() and lanes.store(), which convert from and to the storage type, so that an element comes out
+// the same wherever it lies.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -54,8 +55,9 @@ double sum_blocks(int64_t count, const Term& term) {
   double total = 0;
   for (int64_t start = 0; start < count; start += kBlock) {
     V sum = V::zero();
-    for_each_vector<V>(count - start < kBlock ? count - start : kBlock,
-                       [&](int64_t j, auto lanes) { sum = sum + lanes.padded(term(start + j, lanes), V::zero()); });
+    for_each_vector<V>(count - start < kBlock ? count - start : kBlock, [&](int64_t j, auto lanes) {
+      sum = sum + lanes.padded(term(start + j, lanes), V::zero());
+    });
     total += static_cast<double>(reduce_add(sum));
   }
   return total;

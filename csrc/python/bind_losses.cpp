@@ -1,0 +1,92 @@
+// Losses with their gradients by the prediction.
+#include "cpu/losses.h"
+#include "python/elementwise_arguments.h"
+
+namespace fastconv::python {
+namespace {
+
+// Integer labels of shape (rows,), as contiguous int64, each checked to be a class.
+py::array read_labels(const py::object& object, std::int64_t rows, std::int64_t classes) {
+  const std::string where = "cross_entropy: labels";
+  const auto numpy = py::module_::import("numpy");
+  const py::array given = py::cast<py::array>(numpy.attr("asarray")(object));
+  const char kind = given.dtype().kind();
+  if (kind != 'i' && kind != 'u') {
+    throw py::type_error(where + " must be integers, got dtype " + std::string(py::str(given.dtype())));
+  }
+  if (given.ndim() != 1 || given.shape(0) != rows) {
+    throw py::value_error(where + " has shape " +
+                          shape_text(Shape(given.shape(), given.shape() + given.ndim())) + ", expected " +
+                          shape_text({rows}) + ", one class for each row of logits");
+  }
+  const py::array labels = py::cast<py::array>(numpy.attr("ascontiguousarray")(given, "int64"));
+  const auto* label = static_cast<const std::int64_t*>(labels.data());
+  for (std::int64_t i = 0; i < rows; ++i) {
+    if (label[i] < 0 || label[i] >= classes) {
+      throw py::value_error(where + "[" + std::to_string(i) + "] is " + std::to_string(label[i]) +
+                            ", expected 0 to " + std::to_string(classes - 1) + " for logits of " +
+                            std::to_string(classes) + " classes");
+    }
+  }
+  return labels;
+}
+
+py::tuple cross_entropy(const py::object& logits_object, const py::object& labels_object,
+                        const py::object& smoothing_object) {
+  const char* function = "cross_entropy";
+  const Array logits = Array(logits_object, function, "logits").contiguous();
+  if (logits.ndim() != 2) {
+    throw py::value_error("cross_entropy: logits has shape " + shape_text(logits.shape()) +
+                          ", expected (N, C)");
+  }
+  const double smoothing = read_number(function, "label_smoothing", smoothing_object);
+  if (!(smoothing >= 0 && smoothing <= 1)) {
+    throw py::value_error("cross_entropy: label_smoothing is " + std::string(py::repr(smoothing_object)) +
+                          ", expected 0 to 1");
+  }
+  const py::array labels = read_labels(labels_object, logits.size(0), logits.size(1));
+  py::array gradient = new_array(logits.shape(), logits.numpy_dtype());
+  const auto* label = static_cast<const std::int64_t*>(labels.data());
+  void* data = gradient.mutable_data();
+  double loss;
+  {
+    const py::gil_scoped_release release;
+    loss = cpu::cross_entropy(logits.dtype(), logits.data(), label, logits.size(0), logits.size(1), smoothing,
+                              data);
+  }
+  return py::make_tuple(loss, gradient);
+}
+
+using ElementLoss = double (*)(Dtype, const void*, const void*, std::int64_t, void*);
+
+py::tuple element_loss(ElementLoss driver, const Array& prediction, const Array& target) {
+  py::array gradient = new_array(prediction.shape(), prediction.numpy_dtype());
+  void* data = gradient.mutable_data();
+  double loss;
+  {
+    const py::gil_scoped_release release;
+    loss = driver(prediction.dtype(), prediction.data(), target.data(), prediction.elements(), data);
+  }
+  return py::make_tuple(loss, gradient);
+}
+
+py::tuple binary_cross_entropy_with_logits(const py::object& logits_object, const py::object& targets) {
+  const char* function = "binary_cross_entropy_with_logits";
+  const Array logits = Array(logits_object, function, "logits").contiguous();
+  return element_loss(cpu::binary_cross_entropy, logits, read_like(targets, function, "targets", logits));
+}
+
+py::tuple mse(const py::object& prediction_object, const py::object& target) {
+  const Array prediction = Array(prediction_object, "mse", "prediction").contiguous();
+  return element_loss(cpu::mean_squared_error, prediction, read_like(target, "mse", "target", prediction));
+}
+
+}  // namespace
+
+void bind_losses(py::module_& m) {
+  m.def("cross_entropy", &cross_entropy);
+  m.def("binary_cross_entropy_with_logits", &binary_cross_entropy_with_logits);
+  m.def("mse", &mse);
+}
+
+}  // namespace fastconv::python

@@ -15,7 +15,7 @@ import pytest
 
 # What a compiler may call of its own accord, and the mathematical functions of the C library.
 MEMORY = {"memcpy", "memset", "memmove", "memcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
-MATHEMATICS = {"rint", "rintf", "sqrt", "sqrtf"}
+MATHEMATICS = {"pow", "powf", "rint", "rintf", "sqrt", "sqrtf"}
 ALLOWED = MEMORY | MATHEMATICS
 
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_memory_pool_is_bounded() -> None:
 def test_signals_stay_with_the_application() -> None:
     """The pool's threads block all signals, so that Python's main thread gets them."""
     fc.conv2d(*arrays(4, batch=8, side=64))
-    status = [open(f"/proc/self/task/{task}/status").read() for task in os.listdir("/proc/self/task")]
+    status = [(task / "status").read_text() for task in Path("/proc/self/task").iterdir()]
     blocked = [int(line.split()[1], 16) for text in status for line in text.splitlines() if line.startswith("SigBlk")]
     bit = 1 << (signal.SIGINT - 1)
     assert any(mask & bit for mask in blocked) or fc.get_num_threads() == 1

@@ -84,7 +84,7 @@ struct PoolLine {
 struct PoolLines {
   const PoolLine* lines;
   int64_t line_count;
-  const Taps* taps;
+  const Taps* taps;  // but sliding
   int64_t columns, step;
   int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
   int64_t x_pitch, y_pitch, channels;    // lanes: elements from column to column of input and result

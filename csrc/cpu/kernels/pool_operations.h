@@ -55,7 +55,7 @@ V lowest() {
 template <class V>
 struct Maximum {
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = true;
   V start(int64_t = 0) const { return lowest<V>(); }
   // max() returns its second argument when one is NaN: one that is already there stays.
   void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
@@ -69,7 +69,7 @@ struct NumberedMaximum {
   struct State {
     V value, number;
   };
-  static constexpr bool kNumbers = true;
+  static constexpr bool kNumbers = true, kPlain = false;
   State start(int64_t number = 0) const { return {lowest<V>(), all_numbered<V>(number)}; }
   void add(State& state, V x, int64_t number) const {
     const auto wins = beats(x, state.value);
@@ -83,7 +83,7 @@ struct NumberedMaximum {
 template <class V>
 struct Mean {
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = true;
   V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
@@ -129,7 +129,7 @@ template <class V>
 struct PowerSum {
   using T = typename V::Scalar;
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = false;
   Exponent<V> power;
   explicit PowerSum(double p) : power(p) {}
   V start(int64_t = 0) const { return V::zero(); }

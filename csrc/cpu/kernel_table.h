@@ -130,7 +130,8 @@ struct PoolScatter {
   int64_t count, channels, pitch;
   void* target;
   int64_t positions;
-  void* scratch;  // float16 and bfloat16: positions * channels sums
+  bool stream;    // the target, with channels == pitch, is larger than the caches
+  void* scratch;  // float16, bfloat16 and stream: positions * channels sums
 };
 
 struct PoolKernels {

@@ -1,7 +1,5 @@
 #include "cpu/pool.h"
 
-#include <stdexcept>
-
 #include "cpu/dispatch.h"
 #include "cpu/pool_tasks.h"
 
@@ -9,8 +7,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr int64_t kMostLanes = 16;
-constexpr int64_t kLinePositions = 4096;   // of a line that stays in L1
-constexpr int64_t kMostNumbers = 1 << 30;  // what a lane of float32 can count, see kernels/pool_operations.h
+constexpr int64_t kLinePositions = 4096;  // of a line that stays in L1
 
 enum class Walk { sliding, window, lanes };
 
@@ -184,10 +181,6 @@ class Pool {
 void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
           const ImageView& y, int64_t* indices, bool channels_last) {
   if (x.batch == 0 || x.channels == 0) return;
-  if (indices && problem.positions() > kMostNumbers) {
-    throw std::invalid_argument("the indices of maxima are for planes of at most 2^30 elements, got " +
-                                std::to_string(problem.positions()));
-  }
   const bool lanes = channels_last && x.channels > 1;
   const int threads = num_threads();
   FlatPlanes flat(problem, x, y, lanes, indices == nullptr);

@@ -130,6 +130,13 @@ PoolProblem read_adaptive(const std::string& function, const PoolShape& shape,
   return adaptive_pool(function, shape.size, output);
 }
 
+void require_indexable(const std::string& function, const PoolProblem& problem) {
+  if (problem.positions() <= cpu::kMostIndexedPositions) return;
+  throw py::value_error(function + ": a plane has " + std::to_string(problem.positions()) +
+                        " elements, but the indices of maxima are for at most " +
+                        std::to_string(cpu::kMostIndexedPositions));
+}
+
 double read_norm(const std::string& function, const py::object& p) {
   const double value = PyFloat_AsDouble(p.ptr());
   if (PyErr_Occurred()) {

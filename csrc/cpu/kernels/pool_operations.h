@@ -1,10 +1,11 @@
-// What a pool makes of the elements under a window. An operation is a little monoid that walks along as a
-// State:
+// What a pool makes of the elements under a window. An operation walks along with a State:
 //
-//   start(number)            nothing seen yet; the number of the first element
-//   add(state, x, number)    one more element in each lane; `number` tells the elements of a window apart, in
-//   rising order value(state)             the state as one vector, which the elements of another can be added
-//   to with merge(a, b) finish(v, divisor)       the result
+//   start(number)           nothing seen yet; `number` is the first element's
+//   add(state, x, number)   one more element in each lane; numbers tell them apart, in rising order
+//   value(state)            the state as one vector
+//   merge(a, b)             the values of two groups of elements as one; b's come later
+//   finish(v, divisor)      the result
+//   kPlain                  one element seen is that element itself
 //
 // NumberedMaximum also remembers the number of the maximum. A number in a lane is never computed with: it is
 // the bits of 1.0 plus the number, so that comparisons order it, below 2^30, and no flushing of denormals
@@ -88,7 +89,7 @@ struct Mean {
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }
-  V finish(V v, V divisor) const { return v / divisor; }
+  V finish(V v, V divisor) const { return (v + V::zero()) / divisor; }  // a sum of -0 is 0 by any route
 };
 
 inline float raise(float x, float p) {

@@ -26,11 +26,17 @@ struct ZeroedAhead {
     }
     zeroed = position;
   }
-  // False where there is no such position.
-  bool reach(int64_t position) {
-    if (static_cast<std::uint64_t>(position) < static_cast<std::uint64_t>(zeroed)) return true;
-    if (position < 0 || position >= positions) return false;
-    const int64_t ahead = position + 1 + 2048 / channels;
+  // False where one of the indices is no position. Looked through before anything is added: the additions
+  // then run without a branch.
+  bool reach(const int64_t* indices, int64_t count) {
+    std::uint64_t farthest = 0;  // negative ones are far
+    for (int64_t i = 0; i < count; ++i) {
+      const std::uint64_t at = static_cast<std::uint64_t>(indices[i]);
+      farthest = at > farthest ? at : farthest;
+    }
+    if (farthest < static_cast<std::uint64_t>(zeroed)) return true;
+    if (farthest >= static_cast<std::uint64_t>(positions)) return false;
+    const int64_t ahead = static_cast<int64_t>(farthest) + 1 + 2048 / channels;
     zero_until(ahead < positions ? ahead : positions);
     return true;
   }
@@ -56,26 +62,26 @@ const typename V::Scalar* widened(const S* values, int64_t count, typename V::Sc
   return room;
 }
 
-// Values o of neighbouring channels go to sums[index * pitch + channel].
+// Values o of neighbouring channels go to sums[index * pitch + channel]. Of a single channel the windows are
+// the neighbours.
 template <class V, class S>
 bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
   using T = typename V::Scalar;
   constexpr int64_t kChunk = 256;
   T room[kChunk];
   ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
-  const bool single =
-      s.channels == 1 && s.pitch == 1;  // windows, then, are neighbours as channels are elsewhere
-  const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels,
-                channel_step = single ? 0 : 1;
+  const bool single = s.channels == 1 && s.pitch == 1;
+  const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t begin = 0; begin < inner; begin += kChunk) {
       const int64_t count = inner - begin < kChunk ? inner - begin : kChunk;
-      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
       const int64_t* indices = s.indices + o * s.pitch + begin;
-      T* to = sums + begin * channel_step;
-      for (int64_t i = 0; i < count; ++i) {
-        if (!target.reach(indices[i])) return false;
-        to[indices[i] * pitch + i * channel_step] += values[i];
+      if (!target.reach(indices, count)) return false;
+      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
+      if (single) {
+        for (int64_t i = 0; i < count; ++i) sums[indices[i]] += values[i];
+      } else {
+        for (int64_t i = 0; i < count; ++i) sums[indices[i] * pitch + begin + i] += values[i];
       }
     }
   }

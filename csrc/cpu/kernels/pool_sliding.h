@@ -1,13 +1,13 @@
 // Sliding windows along contiguous rows (contract: PoolLines in kernel_table.h), in steps that stay in L1:
 //
 //   combine   the rows of each line become one, with as much padding around it as the windows reach into;
-//   lines follow
-//             each other at whole windows' distance, so that they are one long line to the next steps
-//             . . a b c d e f g .  . . h i j k l m n .       stride 2, kernel 3, padding 2
+//             lines follow each other at whole windows' distance: one long line to the next steps.
+//             Stride 2, kernel 3, padding 2:
+//             . . a b c d e f g .  . . h i j k l m n .
 //   deal      by the stride, so that what lies under one tap of neighbouring windows is contiguous
 //             . a c e g  . h j l n  and  . b d f .  . i k m .
-//   slide     the deals are combined tap by tap: tap t is at position t * step / stride of deal t * step %
-//   stride store     finished, without what lies between the lines
+//   slide     tap by tap: tap t is at position t * step / stride of deal t * step % stride
+//   store     finished, without what lies between the lines
 //
 // Scratch: sliding_scratch() of the driver.
 #pragma once
@@ -191,8 +191,8 @@ void slide_lines(const PoolLines& r, const Operation& operation) {
   const int64_t reach = (r.kernel - 1) * r.step, shifts = reach / r.stride;
   const int64_t windows = r.columns + shifts;  // of a line, with those that end in the next one
   const int64_t size = windows * r.stride, count = r.line_count * windows, ending = count - shifts;
-  const int64_t deals =
-      r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;  // of small strides all are made
+  // Of small strides all deals are made.
+  const int64_t deals = r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;
   const int64_t line_pitch = r.line_count * size + kSlack, pitch = count + kSlack;
   const LineSpan span = inside(r, size);
   int64_t* offset = static_cast<int64_t*>(r.scratch);

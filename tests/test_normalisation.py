@@ -159,6 +159,21 @@ def test_constant_input_has_no_variance(isa):
     assert np.abs(y).max() < 1e-5
 
 
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("shape", [(0, 3, 2), (2, 0, 5), (2, 0), (2, 3, 0), (0, 0, 0)], ids=str)
+def test_empty_arrays(shape, data_format, isa):
+    x = tensor(np.random.default_rng(0), shape, data_format, np.float32)
+    channels = shape[1]
+    running = np.ones(channels, np.float32), np.ones(channels, np.float32)
+    y, mean, inv_std = _core.batch_norm(x, None, None, *running, 0.5, 1e-5, True, data_format)
+    dx, dweight, dbias = _core.batch_norm_grad(x, x, None, mean, inv_std, True, data_format)
+    lrn, scale = _core.local_response_norm(x, 3, 1e-2, 0.75, 1.0, data_format)
+    lrn_dx = _core.local_response_norm_grad(x, x, lrn, scale, 3, 1e-2, 0.75, data_format)
+    assert y.shape == dx.shape == lrn.shape == lrn_dx.shape == x.shape
+    for values, expected in ((mean, 0), (dweight, 0), (dbias, 0), (running[0], 1), (running[1], 1)):
+        np.testing.assert_array_equal(values, np.full(channels, expected))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ int64_t ceil_div(int64_t a, int64_t b) {
 
 // Columns: narrow rows that lie end to end are one wide row that holds each channel several times.
 int64_t rows_at_once(const ChannelLayout& l) {
-  return l.columns && l.image_stride == l.channels && l.channels < kNarrow ? ceil_div(kNarrow, l.channels)
-                                                                           : 1;
+  const bool foldable = l.columns && l.image_stride == l.channels && 0 < l.channels && l.channels < kNarrow;
+  return foldable ? ceil_div(kNarrow, l.channels) : 1;
 }
 
 // Many short planes: the planes of one image are one row, whose columns are summed over the images first.

@@ -19,6 +19,7 @@ constexpr int64_t kLeastWidth = 16, kMostWidth = 512;  // elements of a plane in
 // whole tensors; `before` and `after` are the channels of a window on either side of the element's own.
 void for_each_tile(const ResponseNorm& n, void (*kernel)(const ResponseNormBlock&), ResponseNormBlock block,
                    int64_t before, int64_t after) {
+  if (n.batch * n.channels * n.space == 0) return;
   before = std::min(before, n.channels);  // further channels would only add zeros
   after = std::min(after, n.channels);
   const bool as_row = n.channels_last || n.space == 1;

@@ -115,12 +115,12 @@ Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageV
   Buffer dz(dy.elements() * size_of(compute)), wide_dy, wide_y;
   const void* upstream = in_compute_type(dy, &wide_dy);
   if (y) {
-    cpu::activation_gradient(c.activation, compute, upstream, in_compute_type(*y, &wide_y), dz.data(), dy.elements());
+    cpu::activation_grad(c.activation, compute, upstream, in_compute_type(*y, &wide_y), dz.data(), dy.elements());
     return dz;
   }
   const Buffer before(dy.elements() * size_of(compute));
   apply(c, plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), compute));
-  cpu::activation_gradient(c.activation, compute, upstream, before.data(), dz.data(), dy.elements());
+  cpu::activation_grad(c.activation, compute, upstream, before.data(), dz.data(), dy.elements());
   return dz;
 }
 

@@ -1,11 +1,15 @@
 """The AVX-512 and NEON kernels on any machine: compiled through SIMDe's portable intrinsics.
 
-The build holds the whole module. All tests that take the `isa` fixture run on it once more, with the two
-emulated tables, beside the C++ tests.
+The build holds the whole module. Every test that takes the `isa` fixture runs on it once more, with the two
+emulated tables, beside the C++ tests. Building and running take some five minutes on two cores, so they wait
+to be asked for::
+
+    FASTCONV_TEST_EMULATED=1 python -m pytest tests/test_emulated_isas.py
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -13,6 +17,10 @@ from pathlib import Path
 
 import cmake_builds
 import pytest
+
+pytestmark = pytest.mark.skipif(
+    "FASTCONV_TEST_EMULATED" not in os.environ, reason="takes minutes: set FASTCONV_TEST_EMULATED=1 to run it"
+)
 
 EMULATED = ("avx512", "neon")
 TESTS = Path(__file__).parent

@@ -124,13 +124,13 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
   for (int64_t m = 0; m < rows; ++m)
     for (int n = 0; n < columns; ++n) {
       T& c = want[static_cast<std::size_t>(kGuard + m * g.nr + n)];
-      T sum = accumulate ? c : T(0);
+      T sum = 0;  // the chain starts from zero and meets C at its end
       for (int64_t k = 0; k < depth; ++k) {
         const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)],
                 y = panel.b[static_cast<std::size_t>(k * g.nr + n)];
         sum = fused ? std::fma(x, y, sum) : x * y + sum;
       }
-      c = sum;
+      c = accumulate ? sum + c : sum;
     }
   const std::vector<T> before = panel.c;
   for (int tile_rows = 1; tile_rows <= g.mr; ++tile_rows) {

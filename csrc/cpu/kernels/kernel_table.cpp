@@ -26,9 +26,8 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers; an even height leaves a spare
-// one to load ahead where the count would come out too tight. Short vectors in many registers go three across, which keeps
-// the tile near square.
+// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers. Short vectors in many
+// registers go three across: fewer loads for each product, and a tile that is nearer to a square.
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // A product's depth is at most 128, the length of a chain of additions (a BLAS's are as long): long reductions add such chains up.

@@ -1,4 +1,4 @@
-"""fastconv in a process: Python threads, fork, signals, memory that can't be had, the floating-point state."""
+"""fastconv in a process: Python threads, fork, signals, memory that cannot be had, floating-point state."""
 
 from __future__ import annotations
 

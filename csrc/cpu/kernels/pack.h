@@ -1,7 +1,7 @@
 // copy_block: the one primitive that every packer is made of (contract: BlockCopy in kernel_table.h). It moves a
-// strided rows x cols block, widening the storage type S to the compute type of V, and knows three shapes:
+// strided rows x cols block, widening the storage type S to the compute type of V, and knows these shapes:
 //
-//   columns contiguous on both sides   vector copies along the row
+//   columns contiguous in the destination, and in the source or two apart there   vector copies along the row
 //   columns contiguous in the source, rows contiguous in the destination   square transposes in registers
 //   anything else                      element by element
 #pragma once
@@ -11,7 +11,21 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-template <class V, class S, bool kAdd>
+// kStep elements apart: kLanes of them from p, or the first `count`; nothing beyond the last one is touched.
+template <int kStep, class V, class S>
+V load_step(const S* p, bool more) {
+  if constexpr (kStep == 1) return load_as(p, V{});
+  else return evens(load_as(p, V{}), more ? load_as(p + V::kLanes, V{}) : load_partial_as(p + V::kLanes, V::kLanes - 1, V{}));
+}
+template <int kStep, class V, class S>
+V load_step_partial(const S* p, int count) {
+  if constexpr (kStep == 1) return load_partial_as(p, count, V{});
+  const int reach = 2 * count - 1;  // elements from p to the last one wanted
+  if (reach <= V::kLanes) return evens(load_partial_as(p, reach, V{}), V::zero());
+  return evens(load_as(p, V{}), load_partial_as(p + V::kLanes, reach - V::kLanes, V{}));
+}
+
+template <int kStep, class V, class S, bool kAdd>
 void copy_rows(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   using T = typename V::Scalar;
   constexpr int kLanes = V::kLanes;
@@ -19,13 +33,13 @@ void copy_rows(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   const int rest = static_cast<int>(b.cols - whole);
   for (int64_t i = 0; i < b.rows; ++i, src += b.src_row_stride, dst += b.dst_row_stride) {
     for (int64_t j = 0; j < whole; j += kLanes) {
-      V x = load_as(src + j, V{});
+      V x = load_step<kStep, V>(src + j * kStep, j + kLanes < b.cols);
       if (kAdd) x = x + V::load(dst + j);
       x.store(dst + j);
     }
     if (rest) {
       T* d = dst + whole;
-      V x = load_partial_as(src + whole, rest, V{});
+      V x = load_step_partial<kStep, V>(src + whole * kStep, rest);
       if (kAdd) x = x + V::load_partial(d, rest);
       x.store_partial(d, rest);
     }
@@ -81,7 +95,9 @@ void copy_shaped(const BlockCopy& b) {
   const S* src = static_cast<const S*>(b.src);
   typename V::Scalar* dst = static_cast<typename V::Scalar*>(b.dst);
   if (b.src_col_stride == 1 && b.dst_col_stride == 1) {
-    copy_rows<V, S, kAdd>(src, dst, b);
+    copy_rows<1, V, S, kAdd>(src, dst, b);
+  } else if (b.src_col_stride == 2 && b.dst_col_stride == 1) {
+    copy_rows<2, V, S, kAdd>(src, dst, b);
   } else if (!kAdd && b.src_col_stride == 1 && b.dst_row_stride == 1) {
     copy_transposed<V, S>(src, dst, b);
   } else {

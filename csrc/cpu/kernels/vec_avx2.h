@@ -187,6 +187,14 @@ inline void store_partial_as(Float16* p, int count, VecF32 a) {
 }
 inline void store_partial_as(BFloat16* p, int count, VecF32 a) { store_partial_u16(p, narrow_bf16(a), count); }
 
+inline VecF32 evens(VecF32 a, VecF32 b) {
+  const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0x88));
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(mixed, 0xd8))};
+}
+inline VecF64 evens(VecF64 a, VecF64 b) {
+  return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
+}
+
 inline void transpose(VecF32 (&r)[8]) {
   __m256 a[8], b[8];
   for (int i = 0; i < 8; i += 2) {

@@ -203,6 +203,14 @@ inline void transpose(VecF32 (&r)[16]) {
     r[i + 12].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
   }
 }
+inline VecF32 evens(VecF32 a, VecF32 b) {
+  const __m512i lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(a.v, lanes, b.v)};
+}
+inline VecF64 evens(VecF64 a, VecF64 b) {
+  const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+  return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
+}
 inline void transpose(VecF64 (&r)[8]) {
   __m512d a[8];
 #pragma GCC unroll 4

@@ -169,6 +169,9 @@ inline void store_partial_as(double* p, int count, VecF64 a) { a.store_partial(p
 inline void store_partial_as(Float16* p, int count, VecF32 a) { store_u16(p, narrow_f16(a), count); }
 inline void store_partial_as(BFloat16* p, int count, VecF32 a) { store_u16(p, narrow_bf16(a), count); }
 
+inline VecF32 evens(VecF32 a, VecF32 b) { return {vuzp1q_f32(a.v, b.v)}; }
+inline VecF64 evens(VecF64 a, VecF64 b) { return {vuzp1q_f64(a.v, b.v)}; }
+
 inline void transpose(VecF32 (&r)[4]) {
   const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0].v, r[1].v));
   const float64x2_t b = vreinterpretq_f64_f32(vtrn2q_f32(r[0].v, r[1].v));

@@ -11,6 +11,7 @@
 //   reduce_add(a)             sum of all lanes in a fixed order
 //   load_as(p, V{}) load_partial_as(p, n, V{}) store_as(p, a) store_partial_as(p, n, a)
 //                             the same with conversion from and to a storage type (float16, bfloat16), ties to even
+//   evens(a, b)               lanes 0, 2, 4, ... of a followed by those of b
 //   transpose(Vec (&r)[kLanes])  in place, r[i] lane j <-> r[j] lane i
 #pragma once
 
@@ -201,6 +202,11 @@ void store_partial_as(S* p, int count, Vec<T> a) {
 template <class S, class T>
 void store_as(S* p, Vec<T> a) {
   store_partial_as(p, Vec<T>::kLanes, a);
+}
+template <class T>
+Vec<T> evens(Vec<T> a, Vec<T> b) {
+  constexpr int kHalf = Vec<T>::kLanes / 2;
+  return lanewise<T>([&](int i) { return i < kHalf ? a.v[2 * i] : b.v[2 * (i - kHalf)]; });
 }
 template <class T>
 void transpose(Vec<T> (&r)[Vec<T>::kLanes]) {

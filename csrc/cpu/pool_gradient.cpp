@@ -68,15 +68,20 @@ class PoolGradient {
         [&](int64_t o) { return problem_.divisor(i, o); });
   }
 
+  double weight(int64_t o) const { return 1.0 / static_cast<double>(problem_.divisor(2, o)); }
+
   // The tables of a task's columns.
   void prepare(const RowPart& part, char* scratch) const {
     const PoolAxis& axis = problem_.axis[2];
     const int64_t end = part.column + part.columns;
     const Taps range = axis.reader_range(part.column, end);
     *reinterpret_cast<Taps*>(scratch + range_at_) = range;
+    const Taps inner = axis.inner_windows();
+    const double inner_weight = inner.count ? weight(inner.first) : 0;
     for (int64_t n = 0; n < range.count; ++n) {
-      const double weight = 1.0 / static_cast<double>(problem_.divisor(2, range.first + n));
-      store_scalar(scratch + weights_at_, dx_.dtype, n, weight);
+      const int64_t o = range.first + n;
+      const bool inside = o >= inner.first && o < inner.first + inner.count;
+      store_scalar(scratch + weights_at_, dx_.dtype, n, inside ? inner_weight : weight(o));
     }
     if (!runs_) return;
     axis.reader_runs(part.column, end, reinterpret_cast<ReaderRun*>(scratch + runs_at_));

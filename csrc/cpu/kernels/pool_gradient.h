@@ -77,15 +77,30 @@ void interleave(const T* __restrict even, const T* __restrict odd, int64_t pairs
   }
 }
 
-template <class T>
-void add_runs(const PoolGradientLines& r, const T* line, T* sums) {
-  const T* const end = sums + r.columns;
-  for (const ReaderRun* run = r.runs; sums < end; ++run) {
-    T sum = 0;
-    for (int64_t n = 0; n < run->readers.count; ++n)
-      sum += line[run->readers.first - r.first_window + n * r.step];
-    for (int64_t i = 0; i < run->columns; ++i) sums[i] = sum;
-    sums += run->columns;
+// Columns [begin, end) of a line that all have one sum; vectors may write on until `writable_end`.
+template <class V, class S, class Gradient>
+void store_run(const PoolGradientLine& to, const Gradient& gradient, V sum, int64_t begin, int64_t end,
+               int64_t writable_end) {
+  for (int64_t i = begin; i < end; i += V::kLanes) {
+    const int count = lanes_left<V>(i, writable_end);
+    const V x = Gradient::kPower ? load_some<V>(static_cast<const S*>(to.x) + i, count) : sum;
+    store_some(static_cast<S*>(to.dx) + i, count, gradient.downstream(sum, x));
+  }
+}
+
+template <class V, class S, class Gradient>
+void spread_runs(const PoolGradientLines& r, const Gradient& gradient) {
+  using T = typename V::Scalar;
+  T* const line = static_cast<T*>(r.scratch);
+  for (const PoolGradientLine* to = r.lines; to < r.lines + r.line_count; ++to) {
+    sum_rows<V, S>(r, *to, gradient, r.first_window, r.windows, line);
+    const ReaderRun* run = r.runs;
+    for (int64_t column = 0; column < r.columns; column += run->columns, ++run) {
+      const T* windows = line + run->readers.first - r.first_window;
+      T sum = 0;
+      for (int64_t n = 0; n < run->readers.count; ++n) sum += windows[n * r.step];
+      store_run<V, S>(*to, gradient, V::all(sum), column, column + run->columns, r.columns);
+    }
   }
 }
 
@@ -102,18 +117,14 @@ LineSums<typename V::Scalar> sum_readers(const PoolGradientLines& r, const Gradi
   using T = typename V::Scalar;
   constexpr int64_t kSlack = 16;  // that vectors may read and write beyond
   const int64_t odd_start = r.stride == 2 ? r.start % 2 : 0;
-  const int64_t reach = r.stride == 1 ? (r.kernel - 1) * r.dilation : r.stride == 2 ? (r.kernel - 1) / 2 : 0;
-  const int64_t low = r.stride == 0 ? r.first_window : r.start / r.stride - reach;
-  const int64_t size = r.stride == 0 ? r.windows : (r.columns + odd_start + r.stride - 1) / r.stride + reach;
+  const int64_t reach = r.stride == 2 ? (r.kernel - 1) / 2 : (r.kernel - 1) * r.dilation;
+  const int64_t low = r.start / r.stride - reach;
+  const int64_t size = (r.columns + odd_start + r.stride - 1) / r.stride + reach;
   const int64_t all = r.line_count * size, count = all - reach;
   T* line = static_cast<T*>(r.scratch);
   for (int64_t i = 0; i < r.line_count; ++i)
     sum_rows<V, S>(r, r.lines[i], gradient, low, size, line + i * size);
   T* const sums = line + all + kSlack;
-  if (r.stride == 0) {
-    for (int64_t i = 0; i < r.line_count; ++i) add_runs(r, line + i * size, sums + i * r.columns);
-    return {sums, r.columns};
-  }
   if (r.stride == 1) {
     add_shifted<V>(line, reach, r.dilation, r.kernel, count, sums);
     return {sums, size};
@@ -129,14 +140,16 @@ LineSums<typename V::Scalar> sum_readers(const PoolGradientLines& r, const Gradi
 template <class V, class S, template <class> class Gradient>
 void pool_gradient_row(const PoolGradientLines& r) {
   const Gradient<V> gradient(r.p);
+  if (r.stride == 0) return spread_runs<V, S>(r, gradient);
   LineSums<typename V::Scalar> from = sum_readers<V, S>(r, gradient);
-  for (const PoolGradientLine* line = r.lines; line < r.lines + r.line_count;
-       ++line, from.sums += from.pitch) {
+  for (int64_t n = 0; n < r.line_count; ++n, from.sums += from.pitch) {
+    const PoolGradientLine& to = r.lines[n];
+    const int64_t end = writable<S>(r.lines, r.line_count, n, r.columns, &PoolGradientLine::dx);
     for (int64_t i = 0; i < r.columns; i += V::kLanes) {
-      const int count = lanes_left<V>(i, r.columns);
-      const V sum = load_some<V>(from.sums + i, count);
-      const V x = Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(line->x) + i, count) : sum;
-      store_some(static_cast<S*>(line->dx) + i, count, gradient.downstream(sum, x));
+      const int count = lanes_left<V>(i, end);
+      const V sum = V::load(from.sums + i);
+      const V x = Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(to.x) + i, count) : sum;
+      store_some(static_cast<S*>(to.dx) + i, count, gradient.downstream(sum, x));
     }
   }
 }

@@ -165,6 +165,15 @@ V divisors(const PoolLines& r, const PoolLine& line, int64_t column, int count) 
          V::load_partial(static_cast<const T*>(r.divisor) + column, count);
 }
 
+// Elements from `begin` on that a line may write to: its own, or, where lines follow each other in memory,
+// those of later ones too, which they overwrite. Whole vectors are stored faster than parts.
+template <class S, class Line>
+int64_t writable(const Line* lines, int64_t line_count, int64_t line, int64_t columns, void* Line::* begin) {
+  const S* const first = static_cast<const S*>(lines[0].*begin);
+  const S* const last = static_cast<const S*>(lines[line_count - 1].*begin);
+  return last == first + (line_count - 1) * columns ? (line_count - line) * columns : columns;
+}
+
 template <class V>
 int lanes_left(int64_t done, int64_t all) {
   return all - done < V::kLanes ? static_cast<int>(all - done) : V::kLanes;

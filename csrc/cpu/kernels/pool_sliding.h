@@ -213,9 +213,9 @@ void slide_lines(const PoolLines& r, const Operation& operation) {
       deal(line + line_pitch, windows, r.stride, deals, pitch, dealt + deals * pitch + i * windows);
     }
   }
-  const auto store = [&](const PoolLine& to, int64_t o, V v) {
-    const int n = lanes_left<V>(o, r.columns);
-    store_some(static_cast<S*>(to.y) + o, n, operation.finish(v, divisors<V>(r, to, o, n)));
+  const auto store = [&](const PoolLine& to, int64_t o, int64_t end, V v) {
+    const V divisor = divisors<V>(r, to, o, lanes_left<V>(o, r.columns));
+    store_some(static_cast<S*>(to.y) + o, lanes_left<V>(o, end), operation.finish(v, divisor));
   };
   const T* const from = r.stride == 1 ? lines : dealt;
   if constexpr (Operation::kNumbers) {
@@ -223,13 +223,14 @@ void slide_lines(const PoolLines& r, const Operation& operation) {
     slide_numbered<V>(r.kernel, offset, from, from_rows, ending, values, values + pitch, values + 2 * pitch);
   } else if (r.line_count == 1) {
     return slide<V>(operation, r.kernel, offset, from, ending,
-                    [&](int64_t o, V v) { store(*r.lines, o, v); });
+                    [&](int64_t o, V v) { store(*r.lines, o, r.columns, v); });
   } else {
     slide<V>(operation, r.kernel, offset, from, ending, [&](int64_t o, V v) { v.store(values + o); });
   }
   for (int64_t i = 0; i < r.line_count; ++i) {
     const T* const result = values + i * windows;
-    for (int64_t o = 0; o < r.columns; o += V::kLanes) store(r.lines[i], o, V::load(result + o));
+    const int64_t end = writable<S>(r.lines, r.line_count, i, r.columns, &PoolLine::y);
+    for (int64_t o = 0; o < r.columns; o += V::kLanes) store(r.lines[i], o, end, V::load(result + o));
     if constexpr (Operation::kNumbers) store_positions(r, r.lines[i], result + pitch, result + 2 * pitch);
   }
 }

@@ -1,4 +1,4 @@
-"""fastconv inside a process: Python threads, fork, signals, memory that can't be had, the floating-point state."""
+"""fastconv in a process: Python threads, fork, signals, memory that cannot be had, floating-point state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +25,8 @@ def arrays(seed: int, batch: int = 2, side: int = 24) -> tuple[np.ndarray, np.nd
 
 def run_python(source: str) -> str:
     """Run a program of its own and return what it printed; a hang is a failure."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-c", textwrap.dedent(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -167,7 +167,7 @@ def test_memory_pool_is_bounded() -> None:
 def test_signals_stay_with_the_application() -> None:
     """The pool's threads block all signals, so that Python's main thread gets them."""
     fc.conv2d(*arrays(4, batch=8, side=64))
-    status = [open(f"/proc/self/task/{task}/status").read() for task in os.listdir("/proc/self/task")]
-    blocked = [int(line.split()[1], 16) for text in status for line in text.splitlines() if line.startswith("SigBlk")]
-    bit = 1 << (signal.SIGINT - 1)
-    assert any(mask & bit for mask in blocked) or fc.get_num_threads() == 1
+    status = [(task / "status").read_text() for task in Path("/proc/self/task").iterdir()]
+    lines = [line for text in status for line in text.splitlines() if line.startswith("SigBlk")]
+    interrupt = 1 << (signal.SIGINT - 1)
+    assert any(int(line.split()[1], 16) & interrupt for line in lines) or fc.get_num_threads() == 1

@@ -44,6 +44,13 @@ Taps PoolAxis::taps(int64_t o) const {
   return {start + skipped * dilation, std::max<int64_t>(end - skipped, 0)};
 }
 
+Taps PoolAxis::inner_windows() const {
+  if (adaptive) return {0, 0};
+  const int64_t first = ceil_div(before, stride), room = input + before - ((kernel - 1) * dilation + 1);
+  const int64_t end = room < 0 ? 0 : std::min(output, room / stride + 1);
+  return {first, std::max<int64_t>(end - first, 0)};
+}
+
 int64_t PoolAxis::counted(int64_t o) const {
   if (adaptive) return taps(o).count;
   const int64_t room =

@@ -26,6 +26,8 @@ struct PoolAxis {
   Taps taps(int64_t o) const;
   // How many of the window's taps lie in the input or in its padding: not those that ceil_mode adds beyond.
   int64_t counted(int64_t o) const;
+  // Windows [first, first + count) lie in the input with all their taps.
+  Taps inner_windows() const;
   // The windows that hold input position i, `reader_step` apart.
   Taps readers(int64_t i) const;
   int64_t reader_step() const;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kNsPerTap = 0.15, kNsPerElement = 1.0;
 constexpr int64_t kLongestSegment = 4096;  // positions of a line that a task takes
+constexpr int64_t kLongestChain = 64;      // vectors whose products are added up in float32 before they go into a double
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,7 +33,7 @@ struct StripPlan {
 bool channels_adjacent(const ImageView& v) { return v.channel_stride == 1 && v.stride[kAxes - 1] != 1; }
 
 template <class T>
-StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t multiplier) {
+StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t multiplier, bool correlates = false) {
   StripPlan s{};
   s.lanes = multiplier == 1 && channels_adjacent(g.source) && channels_adjacent(g.result);
   s.width = s.lanes ? machine.table->gemm[sizeof(T) == 8].nr : 1;
@@ -45,7 +46,8 @@ StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t mult
   }
   const int64_t budget = machine.caches.l2 / 4 / static_cast<int64_t>(sizeof(T));
   const AxisGather &outer = g.axis[1], &inner = g.axis[2];
-  s.segment = std::min(inner.positions, s.lanes ? std::max<int64_t>(64, kLongestSegment / s.width) : kLongestSegment);
+  const int64_t longest = correlates ? kLongestChain * s.vector : kLongestSegment;
+  s.segment = std::min(inner.positions, s.lanes ? std::max<int64_t>(kLongestChain, longest / s.width) : longest);
   s.segments = ceil_div(inner.positions, s.segment);
   if (s.lanes) {
     s.phase_pitch = 0;
@@ -267,7 +269,7 @@ void correlate_as(const Machine& machine, const PixelGather& x, PaddingMode mode
   const DepthwiseKernels& kernels = table.depthwise[sizeof(T) == 8];
   const ImageView& dy = x.result;
   const int64_t multiplier = dw.filters / x.source.channels, taps = dw.taps;
-  const StripPlan s = plan_strips<T>(machine, x, multiplier);
+  const StripPlan s = plan_strips<T>(machine, x, multiplier, true);
   const int64_t blocks = ceil_div(dw.filters, s.width), strips = dy.batch * s.per_image(x);
   // The strips of a block of filters are shared out into slices, as many as the problem asks for, whatever the threads.
   const int64_t slices = std::max<int64_t>(1, std::min(strips, ceil_div(kWantedTasks, blocks)));
@@ -290,6 +292,8 @@ void correlate_as(const Machine& machine, const PixelGather& x, PaddingMode mode
     for (int64_t index = strips * slice / slices; index < strips * (slice + 1) / slices; ++index) {
       const Strip strip = strip_at(s, x, index);
       lines.fill(strip, channel / multiplier);
+      const int64_t chain = s.lanes ? strip.count : ceil_div(strip.count, s.vector);
+      int64_t pending = 0;
       std::fill(sums, sums + taps * lane_sums, T(0));
       for (int64_t row = 0; row < strip.rows; ++row) {
         const int64_t at = strip.image * dy.batch_stride + channel * dy.channel_stride + strip.j0 * dy.stride[0] +
@@ -299,9 +303,13 @@ void correlate_as(const Machine& machine, const PixelGather& x, PaddingMode mode
         if (!s.lanes) std::fill(value + strip.count, value + strip.count + s.vector, T(0));
         const DepthwiseLine line{lines.of_row(row), taps, nullptr, strip.count, x.axis[2].step * s.width, sums, true, value};
         s.lanes ? kernels.correlate_lanes(line) : kernels.correlate_row(line);
+        pending += chain;
+        if (pending + chain <= kLongestChain && row + 1 < strip.rows) continue;
+        for (int64_t t = 0; t < taps; ++t)
+          for (int64_t i = 0; i < lane_sums; ++i) total[t * s.width + (s.lanes ? i : 0)] += static_cast<double>(sums[t * lane_sums + i]);
+        std::fill(sums, sums + taps * lane_sums, T(0));
+        pending = 0;
       }
-      for (int64_t t = 0; t < taps; ++t)
-        for (int64_t i = 0; i < lane_sums; ++i) total[t * s.width + (s.lanes ? i : 0)] += static_cast<double>(sums[t * lane_sums + i]);
     }
   });
   // dw, filter by filter: the slices added in order.

@@ -226,7 +226,7 @@ struct PoolLine {
 struct PoolLines {
   const PoolLine* lines;
   int64_t line_count;
-  const Taps* taps;
+  const Taps* taps;  // but sliding
   int64_t columns, step;
   int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
   int64_t x_pitch, y_pitch, channels;    // lanes: elements from column to column of input and result
@@ -272,7 +272,8 @@ struct PoolScatter {
   int64_t count, channels, pitch;
   void* target;
   int64_t positions;
-  void* scratch;  // float16 and bfloat16: positions * channels sums
+  bool stream;    // the target, with channels == pitch, is larger than the caches
+  void* scratch;  // float16, bfloat16 and stream: positions * channels sums
 };
 
 struct PoolKernels {

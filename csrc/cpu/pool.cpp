@@ -1,7 +1,5 @@
 #include "cpu/pool.h"
 
-#include <stdexcept>
-
 #include "cpu/dispatch.h"
 #include "cpu/pool_tasks.h"
 
@@ -9,8 +7,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr int64_t kMostLanes = 16;
-constexpr int64_t kLinePositions = 4096;   // of a line that stays in L1
-constexpr int64_t kMostNumbers = 1 << 30;  // what a lane of float32 can count, see kernels/pool_operations.h
+constexpr int64_t kLinePositions = 4096;  // of a line that stays in L1
 
 enum class Walk { sliding, window, lanes };
 
@@ -52,6 +49,7 @@ class Pool {
         x_(x),
         y_(y),
         indices_(indices),
+        item_(size_of(x.dtype)),
         walk_(choose_walk(problem.axis[2], lanes)),
         kernel_(choose_kernel()),
         axes_{row_axis(0), row_axis(1)},
@@ -61,12 +59,12 @@ class Pool {
     const PoolAxis& axis = problem.axis[2];
     most_rows_ = axes_[0].most * axes_[1].most;
     const int64_t positions =
-        walk_ == Walk::sliding ? (columns - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 : 1024;
+        walk_ == Walk::sliding ? (columns - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 : 128;
     lines_ = lines_at_once(positions, most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolLine)));
     rows_at_ = layout_.add(lines_ * most_rows_ * 8);
     positions_at_ = layout_.add(lines_ * most_rows_ * 8);
-    taps_at_ = layout_.add(columns * static_cast<int64_t>(sizeof(Taps)));
+    taps_at_ = layout_.add(walk_ == Walk::sliding ? 0 : columns * static_cast<int64_t>(sizeof(Taps)));
     divisors_at_ = layout_.add(columns * item);
     scratch_at_ = layout_.add(walk_ == Walk::sliding ? sliding_scratch(axis, columns, lines_, item) : 0);
   }
@@ -99,12 +97,21 @@ class Pool {
 
   // The tables of a task's columns.
   void prepare(const RowPart& part, char* scratch) const {
-    Taps* taps = reinterpret_cast<Taps*>(scratch + taps_at_);
-    for (int64_t j = 0; j < part.columns; ++j) taps[j] = problem_.axis[2].taps(part.column + j);
-    if (operation_ != PoolOperation::mean) return;
-    for (int64_t j = 0; j < part.columns; ++j) {
-      const auto divisor = static_cast<double>(problem_.divisor(2, part.column + j));
-      store_scalar(scratch + divisors_at_, x_.dtype, j, divisor);
+    const PoolAxis& axis = problem_.axis[2];
+    const Taps inner = axis.inner_windows();
+    const auto inside = [&](int64_t o) { return o >= inner.first && o < inner.first + inner.count; };
+    if (walk_ != Walk::sliding) {
+      Taps* taps = reinterpret_cast<Taps*>(scratch + taps_at_);
+      for (int64_t j = 0, o = part.column; j < part.columns; ++j, ++o) {
+        taps[j] = inside(o) ? Taps{o * axis.stride - axis.before, axis.kernel} : axis.taps(o);
+      }
+    }
+    if (operation_ == PoolOperation::mean) {
+      const int64_t inner_divisor = inner.count ? problem_.divisor(2, inner.first) : 0;
+      for (int64_t j = 0, o = part.column; j < part.columns; ++j, ++o) {
+        const int64_t divisor = inside(o) ? inner_divisor : problem_.divisor(2, o);
+        store_scalar(scratch + divisors_at_, x_.dtype, j, static_cast<double>(divisor));
+      }
     }
   }
 
@@ -113,11 +120,12 @@ class Pool {
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
     const void** rows = reinterpret_cast<const void**>(scratch + rows_at_) + i * most_rows_;
     int64_t* row_position = reinterpret_cast<int64_t*>(scratch + positions_at_) + i * most_rows_;
-    const int64_t x_plane = plane_offset(x_, part);
+    const char* const plane = static_cast<const char*>(x_.data) + plane_offset(x_, part) * item_;
+    const int64_t strides[2] = {x_.stride[0] * item_, x_.stride[1] * item_};
     int64_t n = 0;
     for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axis[0].dilation) {
       for (int64_t b = 0, h = inner.first; b < inner.count; ++b, h += axis[1].dilation) {
-        rows[n] = element(x_.data, x_.dtype, x_plane + d * x_.stride[0] + h * x_.stride[1]);
+        rows[n] = plane + d * strides[0] + h * strides[1];
         row_position[n++] = (d * axis[1].input + h) * axis[2].input;
       }
     }
@@ -128,7 +136,7 @@ class Pool {
         row_position,
         n,
         axes_[0].divisor_of(part.outer) * axes_[1].divisor_of(part.inner),
-        element(y_.data, y_.dtype, y_at),
+        static_cast<char*>(y_.data) + y_at * item_,
         indices_ ? indices_ + y_at : nullptr};
   }
 
@@ -158,6 +166,7 @@ class Pool {
   const double p_;
   const ImageView &x_, &y_;
   int64_t* const indices_;
+  const int64_t item_;
   const Walk walk_;
   const Kernel kernel_;
   const RowAxis axes_[2];
@@ -172,10 +181,6 @@ class Pool {
 void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
           const ImageView& y, int64_t* indices, bool channels_last) {
   if (x.batch == 0 || x.channels == 0) return;
-  if (indices && problem.positions() > kMostNumbers) {
-    throw std::invalid_argument("the indices of maxima are for planes of at most 2^30 elements, got " +
-                                std::to_string(problem.positions()));
-  }
   const bool lanes = channels_last && x.channels > 1;
   const int threads = num_threads();
   FlatPlanes flat(problem, x, y, lanes, indices == nullptr);

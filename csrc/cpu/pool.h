@@ -10,6 +10,9 @@
 
 namespace fastconv::cpu {
 
+// Positions of a plane that the indices of maxima can tell apart, see kernels/pool_operations.h.
+constexpr int64_t kMostIndexedPositions = int64_t{1} << 30;
+
 // y = pool(x). For maxima, `indices` takes their flat positions, laid out as y; or it is null. p:
 // PoolOperation::power.
 void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/buffer_pool.h"
+#include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 #include "cpu/pool.h"
@@ -109,7 +110,11 @@ void scatter_sums(const PoolPositions& p) {
   const Dtype type = p.small.dtype;
   const bool lanes = p.channels_last && p.small.channels > 1;
   const int64_t block = lanes ? std::min(p.small.channels, kChannelBlock) : 1;
-  const bool through_sums = type != compute_dtype(type);
+  const int64_t plane_bytes = product(p.large.size) * size_of(type);
+  const int64_t result_bytes = p.large.batch * p.large.channels * plane_bytes;
+  const int64_t caches = std::max<int64_t>(cpu_features().l3_bytes, 8 << 20);
+  const bool stream = !lanes && result_bytes > caches / 2 && plane_bytes <= cpu_features().l2_bytes / 2;
+  const bool through_sums = stream || type != compute_dtype(type);
   const int64_t bytes = through_sums ? product(p.large.size) * block * size_of(compute_dtype(type)) : 0;
   const Buffer scratch(bytes * threads);
   for_each_group(p, block, threads, [&](int worker, const Group& g) {
@@ -121,6 +126,7 @@ void scatter_sums(const PoolPositions& p) {
     s.pitch = lanes ? p.small.channels : 1;
     s.target = element(p.large.data, type, g.large);
     s.positions = product(p.large.size);
+    s.stream = stream;
     s.scratch = scratch.as<char>() + worker * bytes;
     return table.pool.scatter_add[static_cast<int>(type)](s);
   });

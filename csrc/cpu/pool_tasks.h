@@ -71,21 +71,21 @@ struct RowTasks {
   void run(const ScratchLayout& layout, int64_t lines, double elements, int threads, const Prepare& prepare,
            const AddLine& add_line, const Make& make) const {
     constexpr double kNsPerElement = 0.25;  // one core, data in cache
-    const Buffer memory(layout.bytes() * threads);
     const int64_t all = rows(), row_tasks = (all + rows_per_task - 1) / rows_per_task;
-    parallel_for(row_tasks * column_blocks() * lane_blocks(), elements * kNsPerElement, threads,
-                 [&](int64_t task, int worker) {
-                   char* scratch = memory.as<char>() + worker * layout.bytes();
-                   RowPart part = first_part(task % row_tasks * rows_per_task, task / row_tasks);
-                   prepare(part, scratch);
-                   int64_t left = std::min(rows_per_task, all - task % row_tasks * rows_per_task);
-                   while (left > 0) {
-                     const int64_t count = std::min(left, lines);
-                     for (int64_t i = 0; i < count; ++i, advance(part)) add_line(part, scratch, i);
-                     make(part, scratch, count);
-                     left -= count;
-                   }
-                 });
+    const int64_t tasks = row_tasks * column_blocks() * lane_blocks();
+    const Buffer memory(layout.bytes() * std::min<int64_t>(threads, tasks));
+    parallel_for(tasks, elements * kNsPerElement, threads, [&](int64_t task, int worker) {
+      char* scratch = memory.as<char>() + worker * layout.bytes();
+      RowPart part = first_part(task % row_tasks * rows_per_task, task / row_tasks);
+      prepare(part, scratch);
+      int64_t left = std::min(rows_per_task, all - task % row_tasks * rows_per_task);
+      while (left > 0) {
+        const int64_t count = std::min(left, lines);
+        for (int64_t i = 0; i < count; ++i, advance(part)) add_line(part, scratch, i);
+        make(part, scratch, count);
+        left -= count;
+      }
+    });
   }
 
  private:
@@ -162,8 +162,7 @@ struct FlatPlanes {
   }
 };
 
-// Rows that a kernel gets at a time: enough that short ones fill its vectors, few enough that they stay in
-// L1.
+// Rows that a kernel gets at a time: enough that short ones fill its vectors, few enough to stay in L1.
 inline int64_t lines_at_once(int64_t positions, int64_t rows_each) {
   constexpr int64_t kPositions = 4096, kMostLines = 32, kMostRows = 4096;
   return std::max<int64_t>(

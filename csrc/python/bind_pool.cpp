@@ -1,4 +1,5 @@
 // Pools; their gradients are in bind_pool_gradient.cpp.
+#include "core/checked.h"
 #include "python/padding.h"
 #include "python/pool_arguments.h"
 
@@ -15,6 +16,7 @@ py::object run_pool(const std::string& function, const PoolInput& x, const PoolS
   py::object indices = py::none();
   std::int64_t* positions = nullptr;
   if (return_indices) {
+    require_indexable(function, problem);
     py::array array = new_array(result_shape, py::dtype::of<std::int64_t>());
     positions = static_cast<std::int64_t*>(array.mutable_data());
     indices = std::move(array);
@@ -113,7 +115,8 @@ void read_unpooled(const std::string& function, const PoolShape& x, const py::ob
                           ", which fits several sizes; name one with output_size");
   }
   for (int i = 0; i < kAxes; ++i) {
-    size[i] = (x.size[i] - 1) * steps[i] + kernel[i] - spec.before[i] - spec.after[i];
+    size[i] = checked_product(function + ": the result", {x.size[i] - 1, steps[i]}) + kernel[i] -
+              spec.before[i] - spec.after[i];
     if (size[i] < 1) {
       throw py::value_error(function + ": padding leaves nothing of spatial axis " +
                             std::to_string(i - (kAxes - x.rank)) + ", whose size would be " +

@@ -130,6 +130,7 @@ py::object maximum_gradient(const std::string& function, const Array& dy, const 
                             const ReshapedPool& r) {
   require_same_dtype(function.c_str(), dy, x);
   require_shape(function, dy, r.result);
+  require_indexable(function, r.problem);
   const Array upstream = dy.contiguous();
   const PoolInput input = reshaped_input(x, r.shape);
   py::array dx = new_array(x.shape(), x.numpy_dtype());

@@ -130,6 +130,13 @@ PoolProblem read_adaptive(const std::string& function, const PoolShape& shape,
   return adaptive_pool(function, shape.size, output);
 }
 
+void require_indexable(const std::string& function, const PoolProblem& problem) {
+  if (problem.positions() <= cpu::kMostIndexedPositions) return;
+  throw py::value_error(function + ": a plane has " + std::to_string(problem.positions()) +
+                        " elements, but the indices of maxima are for at most " +
+                        std::to_string(cpu::kMostIndexedPositions));
+}
+
 double read_norm(const std::string& function, const py::object& p) {
   const double value = PyFloat_AsDouble(p.ptr());
   if (PyErr_Occurred()) {
@@ -145,9 +152,8 @@ double read_norm(const std::string& function, const py::object& p) {
 
 py::array read_indices(const std::string& function, const py::object& indices, const Shape& shape,
                        const char* like) {
-  const auto numpy = py::module_::import("numpy");
   const bool foreign = !py::isinstance<py::array>(indices) && py::hasattr(indices, "__dlpack__");
-  const py::object given = foreign ? numpy.attr("from_dlpack")(indices) : indices;
+  const py::object given = foreign ? py::module_::import("numpy").attr("from_dlpack")(indices) : indices;
   if (!py::isinstance<py::array>(given)) {
     throw py::type_error(function + ": indices must be a NumPy array or an object with __dlpack__, got " +
                          std::string(py::str(py::type::handle_of(given).attr("__name__"))));
@@ -162,7 +168,12 @@ py::array read_indices(const std::string& function, const py::object& indices, c
     throw py::value_error(function + ": indices has shape " + shape_text(got) + ", expected that of " + like +
                           ", " + shape_text(shape));
   }
-  return py::cast<py::array>(numpy.attr("require")(array, py::dtype::of<std::int64_t>(), "CA"));
+  const bool ready = (array.flags() & py::array::c_style) &&
+                     py::dtype::of<std::int64_t>().is(array.dtype()) &&
+                     reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(std::int64_t) == 0;
+  if (ready) return array;
+  return py::cast<py::array>(
+      py::module_::import("numpy").attr("require")(array, py::dtype::of<std::int64_t>(), "CA"));
 }
 
 void require_shape(const std::string& function, const Array& array, const Shape& expected) {

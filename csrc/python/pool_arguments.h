@@ -45,6 +45,8 @@ void read_divisor(const std::string& function, const py::object& count_include_p
                   const py::object& divisor_override, PoolProblem* problem);
 // An int or None, or one of them for each axis; None keeps the axis.
 PoolProblem read_adaptive(const std::string& function, const PoolShape& shape, const py::object& output_size);
+// Throws ValueError where planes are too large for the indices of their maxima.
+void require_indexable(const std::string& function, const PoolProblem& problem);
 double read_norm(const std::string& function, const py::object& p);
 
 // int64, C-contiguous, of the given shape.

@@ -147,7 +147,7 @@ template <class V, class S, int kVectors, bool kPart, class Gradient>
 void spread_run(const PoolGradientLines& r, const PoolGradientLine& line, const Gradient& gradient,
                 const ReaderRun& run, int64_t column, int64_t channel, int count) {
   using T = typename V::Scalar;
-  const T* column_weight = static_cast<const T*>(r.column_weight) - r.first_window;
+  const T* column_weight = static_cast<const T*>(r.column_weight);
   const auto load = [&](const void* row, int64_t at, int i) {
     const S* p = static_cast<const S*>(row) + at + channel;
     return kPart ? load_partial_as(p, count, V{}) : load_as(p + i * V::kLanes, V{});
@@ -157,7 +157,7 @@ void spread_run(const PoolGradientLines& r, const PoolGradientLine& line, const 
   for (int64_t k = 0; k < line.row_count; ++k) {
     const T row_weight = static_cast<T>(line.row_weight[k]);
     for (int64_t n = 0, o = run.readers.first; n < run.readers.count; ++n, o += r.step) {
-      const V weight = V::all(row_weight * column_weight[o]);
+      const V weight = V::all(row_weight * column_weight[o - r.first_window]);
 #pragma GCC unroll 4
       for (int i = 0; i < kVectors; ++i) {
         const V dy = load(line.dy[k], o * r.dy_pitch, i);

@@ -1,10 +1,11 @@
-// What a pool makes of the elements under a window. An operation is a little monoid that walks along as a
-// State:
+// What a pool makes of the elements under a window. An operation walks along with a State:
 //
-//   start(number)            nothing seen yet; the number of the first element
-//   add(state, x, number)    one more element in each lane; `number` tells the elements of a window apart, in
-//   rising order value(state)             the state as one vector, which the elements of another can be added
-//   to with merge(a, b) finish(v, divisor)       the result
+//   start(number)           nothing seen yet; `number` is the first element's
+//   add(state, x, number)   one more element in each lane; numbers tell them apart, in rising order
+//   value(state)            the state as one vector
+//   merge(a, b)             the values of two groups of elements as one; b's come later
+//   finish(v, divisor)      the result
+//   kPlain                  one element seen is that element itself
 //
 // NumberedMaximum also remembers the number of the maximum. A number in a lane is never computed with: it is
 // the bits of 1.0 plus the number, so that comparisons order it, below 2^30, and no flushing of denormals
@@ -55,7 +56,7 @@ V lowest() {
 template <class V>
 struct Maximum {
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = true;
   V start(int64_t = 0) const { return lowest<V>(); }
   // max() returns its second argument when one is NaN: one that is already there stays.
   void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
@@ -69,7 +70,7 @@ struct NumberedMaximum {
   struct State {
     V value, number;
   };
-  static constexpr bool kNumbers = true;
+  static constexpr bool kNumbers = true, kPlain = false;
   State start(int64_t number = 0) const { return {lowest<V>(), all_numbered<V>(number)}; }
   void add(State& state, V x, int64_t number) const {
     const auto wins = beats(x, state.value);
@@ -83,12 +84,12 @@ struct NumberedMaximum {
 template <class V>
 struct Mean {
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = true;
   V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }
-  V finish(V v, V divisor) const { return v / divisor; }
+  V finish(V v, V divisor) const { return (v + V::zero()) / divisor; }  // a sum of -0 is 0 by any route
 };
 
 inline float raise(float x, float p) {
@@ -129,7 +130,7 @@ template <class V>
 struct PowerSum {
   using T = typename V::Scalar;
   using State = V;
-  static constexpr bool kNumbers = false;
+  static constexpr bool kNumbers = false, kPlain = false;
   Exponent<V> power;
   explicit PowerSum(double p) : power(p) {}
   V start(int64_t = 0) const { return V::zero(); }

@@ -3,6 +3,9 @@
 #pragma once
 
 #include "cpu/kernel_table.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -23,11 +26,17 @@ struct ZeroedAhead {
     }
     zeroed = position;
   }
-  // False where there is no such position.
-  bool reach(int64_t position) {
-    if (static_cast<std::uint64_t>(position) < static_cast<std::uint64_t>(zeroed)) return true;
-    if (position < 0 || position >= positions) return false;
-    const int64_t ahead = position + 1 + 2048 / channels;
+  // False where one of the indices is no position. Looked through before anything is added: the additions
+  // then run without a branch.
+  bool reach(const int64_t* indices, int64_t count) {
+    std::uint64_t farthest = 0;  // negative ones are far
+    for (int64_t i = 0; i < count; ++i) {
+      const std::uint64_t at = static_cast<std::uint64_t>(indices[i]);
+      farthest = at > farthest ? at : farthest;
+    }
+    if (farthest < static_cast<std::uint64_t>(zeroed)) return true;
+    if (farthest >= static_cast<std::uint64_t>(positions)) return false;
+    const int64_t ahead = static_cast<int64_t>(farthest) + 1 + 2048 / channels;
     zero_until(ahead < positions ? ahead : positions);
     return true;
   }
@@ -53,26 +62,26 @@ const typename V::Scalar* widened(const S* values, int64_t count, typename V::Sc
   return room;
 }
 
-// Values o of neighbouring channels go to sums[index * pitch + channel].
+// Values o of neighbouring channels go to sums[index * pitch + channel]. Of a single channel the windows are
+// the neighbours.
 template <class V, class S>
 bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
   using T = typename V::Scalar;
   constexpr int64_t kChunk = 256;
   T room[kChunk];
   ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
-  const bool single =
-      s.channels == 1 && s.pitch == 1;  // windows, then, are neighbours as channels are elsewhere
-  const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels,
-                channel_step = single ? 0 : 1;
+  const bool single = s.channels == 1 && s.pitch == 1;
+  const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t begin = 0; begin < inner; begin += kChunk) {
       const int64_t count = inner - begin < kChunk ? inner - begin : kChunk;
-      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
       const int64_t* indices = s.indices + o * s.pitch + begin;
-      T* to = sums + begin * channel_step;
-      for (int64_t i = 0; i < count; ++i) {
-        if (!target.reach(indices[i])) return false;
-        to[indices[i] * pitch + i * channel_step] += values[i];
+      if (!target.reach(indices, count)) return false;
+      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
+      if (single) {
+        for (int64_t i = 0; i < count; ++i) sums[indices[i]] += values[i];
+      } else {
+        for (int64_t i = 0; i < count; ++i) sums[indices[i] * pitch + begin + i] += values[i];
       }
     }
   }
@@ -80,9 +89,37 @@ bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
   return true;
 }
 
+// Copies to memory that is not read soon, past the caches: lines are written without having been read.
+inline void stream_copy(void* to, const void* from, int64_t bytes) {
+#if defined(__SSE2__)
+  char* t = static_cast<char*>(to);
+  const char* f = static_cast<const char*>(from);
+  const int64_t head = static_cast<int64_t>(-reinterpret_cast<std::uintptr_t>(t) % 64);
+  if (bytes >= 128) {
+    __builtin_memcpy(t, f, static_cast<std::size_t>(head));
+    int64_t i = head;
+    for (; i + 64 <= bytes; i += 64) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 64; j += 16) {
+        _mm_stream_si128(reinterpret_cast<__m128i*>(t + i + j),
+                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(f + i + j)));
+      }
+    }
+    __builtin_memcpy(t + i, f + i, static_cast<std::size_t>(bytes - i));
+    _mm_sfence();
+    return;
+  }
+#endif
+  __builtin_memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
 template <class V>
 bool scatter_into(const PoolScatter& s, typename V::Scalar* target) {
-  return add_at<V, typename V::Scalar>(s, target, s.pitch);
+  using T = typename V::Scalar;
+  if (!s.stream) return add_at<V, T>(s, target, s.pitch);
+  if (!add_at<V, T>(s, static_cast<T*>(s.scratch), s.channels)) return false;
+  stream_copy(target, s.scratch, s.positions * s.channels * static_cast<int64_t>(sizeof(T)));
+  return true;
 }
 // float16 and bfloat16: through sums in the compute type.
 template <class V, class S>

@@ -1,16 +1,18 @@
 // Sliding windows along contiguous rows (contract: PoolLines in kernel_table.h), in steps that stay in L1:
 //
 //   combine   the rows of each line become one, with as much padding around it as the windows reach into;
-//   lines follow
-//             each other at whole windows' distance, so that they are one long line to the next steps
-//             . . a b c d e f g .  . . h i j k l m n .       stride 2, kernel 3, padding 2
+//             lines follow each other at whole windows' distance: one long line to the next steps.
+//             Stride 2, kernel 3, padding 2:
+//             . . a b c d e f g .  . . h i j k l m n .
 //   deal      by the stride, so that what lies under one tap of neighbouring windows is contiguous
 //             . a c e g  . h j l n  and  . b d f .  . i k m .
-//   slide     the deals are combined tap by tap: tap t is at position t * step / stride of deal t * step %
-//   stride store     finished, without what lies between the lines
+//   slide     tap by tap: tap t is at position t * step / stride of deal t * step % stride
+//   store     finished, without what lies between the lines
 //
 // Scratch: sliding_scratch() of the driver.
 #pragma once
+
+#include <type_traits>
 
 #include "cpu/kernel_table.h"
 #include "cpu/kernels/pool_operations.h"
@@ -51,13 +53,22 @@ void combine_rows(const PoolLine& line, const Operation& operation, int64_t star
   if (rest > 0) combine(q, [rest](const S* p) { return load_partial_as(p, rest, V{}); });
 }
 
-// `size` positions of a line, the first of them input column r.start. Writes up to kSlack beyond.
+// What of a line's `size` positions, the first of them input column r.start, lies in the input.
+struct LineSpan {
+  int64_t begin, end;
+};
+inline LineSpan inside(const PoolLines& r, int64_t size) {
+  LineSpan span = {r.start < 0 ? -r.start : 0, r.input - r.start < size ? r.input - r.start : size};
+  if (span.begin > size) span.begin = size;
+  if (span.end < span.begin) span.end = span.begin;
+  return span;
+}
+
+// Writes up to a vector beyond.
 template <class V, class S, class Operation>
-void make_line(const PoolLines& r, const PoolLine& line, const Operation& operation, int64_t size,
-               typename V::Scalar* values, typename V::Scalar* numbers) {
-  int64_t begin = r.start < 0 ? -r.start : 0, end = r.input - r.start < size ? r.input - r.start : size;
-  if (begin > size) begin = size;
-  if (end < begin) end = begin;
+void make_line(const PoolLines& r, const PoolLine& line, const Operation& operation, LineSpan span,
+               int64_t size, typename V::Scalar* values, typename V::Scalar* numbers) {
+  const int64_t begin = span.begin, end = span.end;
   switch (line.row_count) {
     case 1:
       combine_rows<V, S, 1>(line, operation, r.start, begin, end, values, numbers);
@@ -83,6 +94,16 @@ void make_line(const PoolLines& r, const PoolLine& line, const Operation& operat
   }
 }
 
+// A line that is an input row as it lies in memory, or null.
+template <class T, class S, class Operation>
+const T* ready_line(const PoolLines& r, const PoolLine& line, const Operation&, LineSpan span, int64_t size) {
+  if constexpr (Operation::kPlain && std::is_same_v<S, T>) {
+    if (line.row_count == 1 && span.begin == 0 && span.end == size)
+      return static_cast<const T*>(line.rows[0]) + r.start;
+  }
+  return nullptr;
+}
+
 template <int kStride, class T>
 void deal_all(const T* __restrict line, int64_t count, int64_t pitch, T* __restrict dealt) {
   for (int64_t i = 0; i < count; ++i) {
@@ -101,16 +122,28 @@ void deal(const T* line, int64_t count, int64_t stride, int64_t deals, int64_t p
     for (int64_t i = 0; i < count; ++i) dealt[i] = line[i * stride + phase];
 }
 
-// values[o] = all taps of window o combined, for o < count.
-template <class V, int kTaps, class Operation>
+// take(o, v) gets the combined taps v of windows o and on, for all o < count.
+template <class V, int kTaps, class Operation, class Take>
 void slide(const Operation& operation, int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
-           int64_t count, typename V::Scalar* values) {
+           int64_t count, const Take& take) {
   const int64_t taps = kTaps ? kTaps : kernel;
   for (int64_t o = 0; o < count; o += V::kLanes) {
     V v = V::load(line + offset[0] + o);
 #pragma GCC unroll 4
     for (int64_t t = 1; t < taps; ++t) v = operation.merge(v, V::load(line + offset[t] + o));
-    v.store(values + o);
+    take(o, v);
+  }
+}
+template <class V, class Operation, class Take>
+void slide(const Operation& operation, int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
+           int64_t count, const Take& take) {
+  switch (kernel) {
+    case 2:
+      return slide<V, 2>(operation, 2, offset, line, count, take);
+    case 3:
+      return slide<V, 3>(operation, 3, offset, line, count, take);
+    default:
+      return slide<V, 0>(operation, kernel, offset, line, count, take);
   }
 }
 
@@ -139,9 +172,14 @@ void slide_numbered(int64_t kernel, const int64_t* offset, const typename V::Sca
 template <class T>
 void store_positions(const PoolLines& r, const PoolLine& line, const T* rows, const T* taps) {
   for (int64_t o = 0; o < r.columns; ++o) {
-    int64_t at = r.start + o * r.stride + number_of_lane(taps[o]) * r.step;
-    if (at < 0) at = r.taps[o].first;  // padding ties with -Inf, but never wins
-    const bool empty = line.row_count == 0 || r.taps[o].count == 0;
+    const int64_t start = r.start + o * r.stride;
+    int64_t at = start + number_of_lane(taps[o]) * r.step;
+    bool empty = line.row_count == 0;
+    if (at < 0) {  // padding ties with -Inf, but never wins: the first element does, where there is one
+      const int64_t outside = (r.step - 1 - start) / r.step;
+      at = start + outside * r.step;
+      empty = empty || outside >= r.kernel || at >= r.input;
+    }
     line.indices[o] = empty ? -1 : line.row_position[number_of_lane(rows[o])] + at;
   }
 }
@@ -150,58 +188,49 @@ template <class V, class S, class Operation>
 void slide_lines(const PoolLines& r, const Operation& operation) {
   using T = typename V::Scalar;
   constexpr int kStreams = Operation::kNumbers ? 2 : 1;  // values, and the rows they came from
-  const int64_t reach = (r.kernel - 1) * r.step;
-  const int64_t shifts = reach / r.stride,
-                windows = r.columns + shifts;  // of a line, those that end in the next one too
-  const int64_t size = windows * r.stride, count = r.line_count * windows, pitch = count + kSlack;
-  const int64_t deals =
-      r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;  // of small strides all are made
+  const int64_t reach = (r.kernel - 1) * r.step, shifts = reach / r.stride;
+  const int64_t windows = r.columns + shifts;  // of a line, with those that end in the next one
+  const int64_t size = windows * r.stride, count = r.line_count * windows, ending = count - shifts;
+  // Of small strides all deals are made.
+  const int64_t deals = r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;
+  const int64_t line_pitch = r.line_count * size + kSlack, pitch = count + kSlack;
+  const LineSpan span = inside(r, size);
   int64_t* offset = static_cast<int64_t*>(r.scratch);
-  T* line = reinterpret_cast<T*>(offset + r.kernel);
-  const int64_t line_pitch = r.line_count * size + kSlack;
-  T* dealt = line + kStreams * line_pitch;
-  for (int64_t i = 0; i < r.line_count; ++i) {
-    make_line<V, S>(r, r.lines[i], operation, size, line + i * size, line + line_pitch + i * size);
-  }
+  T* const lines = reinterpret_cast<T*>(offset + r.kernel);
+  T* const dealt = lines + kStreams * line_pitch;
+  T* const values = r.stride == 1 ? dealt : dealt + kStreams * deals * pitch;
   for (int64_t t = 0, phase = 0, shift = 0; t < r.kernel; ++t, phase += r.step) {
     for (; phase >= r.stride; phase -= r.stride) ++shift;
     offset[t] = phase * pitch + shift;
   }
-  T* values = dealt;
-  const T* numbers = line + line_pitch;
-  if (r.stride > 1) {
-    deal(line, count, r.stride, deals, pitch, dealt);
-    if constexpr (Operation::kNumbers) deal(numbers, count, r.stride, deals, pitch, dealt + deals * pitch);
-    line = dealt;
-    numbers = dealt + deals * pitch;
-    values = dealt + kStreams * deals * pitch;
+  for (int64_t i = 0; i < r.line_count; ++i) {
+    T* const line = lines + i * size;
+    const T* const ready = r.stride > 1 ? ready_line<T, S>(r, r.lines[i], operation, span, size) : nullptr;
+    if (!ready) make_line<V, S>(r, r.lines[i], operation, span, size, line, line + line_pitch);
+    if (r.stride == 1) continue;
+    deal(ready ? ready : line, windows, r.stride, deals, pitch, dealt + i * windows);
+    if constexpr (Operation::kNumbers) {
+      deal(line + line_pitch, windows, r.stride, deals, pitch, dealt + deals * pitch + i * windows);
+    }
   }
-  const int64_t ending = count - shifts;
-  T* const rows = values + pitch;
-  T* const taps = rows + pitch;
+  const auto store = [&](const PoolLine& to, int64_t o, V v) {
+    const int n = lanes_left<V>(o, r.columns);
+    store_some(static_cast<S*>(to.y) + o, n, operation.finish(v, divisors<V>(r, to, o, n)));
+  };
+  const T* const from = r.stride == 1 ? lines : dealt;
   if constexpr (Operation::kNumbers) {
-    slide_numbered<V>(r.kernel, offset, line, numbers, ending, values, rows, taps);
+    const T* const from_rows = r.stride == 1 ? lines + line_pitch : dealt + deals * pitch;
+    slide_numbered<V>(r.kernel, offset, from, from_rows, ending, values, values + pitch, values + 2 * pitch);
+  } else if (r.line_count == 1) {
+    return slide<V>(operation, r.kernel, offset, from, ending,
+                    [&](int64_t o, V v) { store(*r.lines, o, v); });
   } else {
-    switch (r.kernel) {
-      case 2:
-        slide<V, 2>(operation, 2, offset, line, ending, values);
-        break;
-      case 3:
-        slide<V, 3>(operation, 3, offset, line, ending, values);
-        break;
-      default:
-        slide<V, 0>(operation, r.kernel, offset, line, ending, values);
-        break;
-    }
+    slide<V>(operation, r.kernel, offset, from, ending, [&](int64_t o, V v) { v.store(values + o); });
   }
-  for (int64_t i = 0; i < r.line_count; ++i, values += windows) {
-    const PoolLine& to = r.lines[i];
-    for (int64_t o = 0; o < r.columns; o += V::kLanes) {
-      const int n = lanes_left<V>(o, r.columns);
-      store_some(static_cast<S*>(to.y) + o, n,
-                 operation.finish(V::load(values + o), divisors<V>(r, to, o, n)));
-    }
-    if constexpr (Operation::kNumbers) store_positions(r, to, rows + i * windows, taps + i * windows);
+  for (int64_t i = 0; i < r.line_count; ++i) {
+    const T* const result = values + i * windows;
+    for (int64_t o = 0; o < r.columns; o += V::kLanes) store(r.lines[i], o, V::load(result + o));
+    if constexpr (Operation::kNumbers) store_positions(r, r.lines[i], result + pitch, result + 2 * pitch);
   }
 }
 

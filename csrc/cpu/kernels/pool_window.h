@@ -74,17 +74,21 @@ typename V::Scalar find_maximum(const PoolLine& line, const NumberedMaximum<V>& 
   T values[kLanes], numbers[kLanes];
   state.value.store(values);
   state.number.store(numbers);
-  int best = 0;
+  T value = values[0], number = numbers[0];
+  int lane = 0;
   for (int i = 1; i < lanes_left<V>(0, window.count); ++i) {
-    const bool nan = values[i] != values[i], best_nan = values[best] != values[best];
-    const bool ties = nan ? best_nan : values[i] == values[best];
-    const bool above = nan ? !best_nan : values[i] > values[best];
-    if (above || (ties && numbers[i] < numbers[best])) best = i;
+    // Written without branches, which nobody could predict.
+    const bool nan = values[i] != values[i], nan_before = value != value;
+    const bool ties = (values[i] == value) | (nan & nan_before), earlier = numbers[i] < number;
+    const bool wins = (values[i] > value) | (nan & !nan_before) | (ties & earlier);
+    value = wins ? values[i] : value;
+    number = wins ? numbers[i] : number;
+    lane = wins ? i : lane;
   }
   const bool empty = line.row_count == 0 || window.count == 0;
-  const int64_t number = number_of_lane(numbers[best]), k = empty ? 0 : number / vectors;
-  *position = empty ? -1 : line.row_position[k] + window.first + (number - k * vectors) * kLanes + best;
-  return values[best];
+  const int64_t vector = number_of_lane(number), k = empty || vector < vectors ? 0 : vector / vectors;
+  *position = empty ? -1 : line.row_position[k] + window.first + (vector - k * vectors) * kLanes + lane;
+  return value;
 }
 
 template <class V, class S, class Operation>

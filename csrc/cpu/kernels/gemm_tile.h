@@ -41,7 +41,8 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
 #pragma GCC unroll 4
     for (int j = 0; j < kUsed; ++j) {
       typename V::Scalar* to = c + m * kWidth + j * V::kLanes;
-      (accumulate ? acc[m][j] + V::load(to) : acc[m][j]).store(to);
+      if (accumulate) acc[m][j] = acc[m][j] + V::load(to);
+      acc[m][j].store(to);
     }
 }
 

@@ -19,7 +19,7 @@ PROJECT_HEADERS = {
 }
 
 # Kernels share no inline function with other objects, so hardly any header is open to them.
-KERNEL_HEADERS = {"cmath", "cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
+KERNEL_HEADERS = {"cmath", "cstdint", "cstddef", "type_traits", "immintrin.h", "arm_neon.h"}
 
 # Header -> the only files that may include it.
 RESTRICTED = {

@@ -3,9 +3,6 @@
 #pragma once
 
 #include "cpu/kernel_table.h"
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -91,26 +88,14 @@ bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
 
 // Copies to memory that is not read soon, past the caches: lines are written without having been read.
 inline void stream_copy(void* to, const void* from, int64_t bytes) {
-#if defined(__SSE2__)
   char* t = static_cast<char*>(to);
   const char* f = static_cast<const char*>(from);
-  const int64_t head = static_cast<int64_t>(-reinterpret_cast<std::uintptr_t>(t) % 64);
-  if (bytes >= 128) {
-    __builtin_memcpy(t, f, static_cast<std::size_t>(head));
-    int64_t i = head;
-    for (; i + 64 <= bytes; i += 64) {
-#pragma GCC unroll 4
-      for (int j = 0; j < 64; j += 16) {
-        _mm_stream_si128(reinterpret_cast<__m128i*>(t + i + j),
-                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(f + i + j)));
-      }
-    }
-    __builtin_memcpy(t + i, f + i, static_cast<std::size_t>(bytes - i));
-    _mm_sfence();
-    return;
-  }
-#endif
-  __builtin_memcpy(to, from, static_cast<std::size_t>(bytes));
+  int64_t i = static_cast<int64_t>(-reinterpret_cast<std::uintptr_t>(t) % 64);  // to the first whole line
+  if (i > bytes) i = bytes;
+  __builtin_memcpy(t, f, static_cast<std::size_t>(i));
+  for (; i + 64 <= bytes; i += 64) stream_line(t + i, f + i);
+  stream_end();
+  __builtin_memcpy(t + i, f + i, static_cast<std::size_t>(bytes - i));
 }
 
 template <class V>

@@ -195,6 +195,14 @@ inline VecF64 evens(VecF64 a, VecF64 b) {
   return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
 }
 
+inline void stream_line(void* to, const void* from) {
+  const __m256i* f = static_cast<const __m256i*>(from);
+  __m256i* t = static_cast<__m256i*>(to);
+  _mm256_stream_si256(t, _mm256_loadu_si256(f));
+  _mm256_stream_si256(t + 1, _mm256_loadu_si256(f + 1));
+}
+inline void stream_end() { _mm_sfence(); }
+
 inline void transpose(VecF32 (&r)[8]) {
   __m256 a[8], b[8];
   for (int i = 0; i < 8; i += 2) {

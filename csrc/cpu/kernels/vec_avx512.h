@@ -211,6 +211,14 @@ inline VecF64 evens(VecF64 a, VecF64 b) {
   const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
   return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
 }
+inline void stream_line(void* to, const void* from) {
+  const __m256i* f = static_cast<const __m256i*>(from);
+  __m256i* t = static_cast<__m256i*>(to);
+  _mm256_stream_si256(t, _mm256_loadu_si256(f));
+  _mm256_stream_si256(t + 1, _mm256_loadu_si256(f + 1));
+}
+inline void stream_end() { _mm_sfence(); }
+
 inline void transpose(VecF64 (&r)[8]) {
   __m512d a[8];
 #pragma GCC unroll 4

@@ -172,6 +172,9 @@ inline void store_partial_as(BFloat16* p, int count, VecF32 a) { store_u16(p, na
 inline VecF32 evens(VecF32 a, VecF32 b) { return {vuzp1q_f32(a.v, b.v)}; }
 inline VecF64 evens(VecF64 a, VecF64 b) { return {vuzp1q_f64(a.v, b.v)}; }
 
+inline void stream_line(void* to, const void* from) { __builtin_memcpy(to, from, 64); }
+inline void stream_end() {}
+
 inline void transpose(VecF32 (&r)[4]) {
   const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0].v, r[1].v));
   const float64x2_t b = vreinterpretq_f64_f32(vtrn2q_f32(r[0].v, r[1].v));

@@ -12,6 +12,8 @@
 //   load_as(p, V{}) load_partial_as(p, n, V{}) store_as(p, a) store_partial_as(p, n, a)
 //                             the same with conversion from and to a storage type (float16, bfloat16), ties to even
 //   evens(a, b)               lanes 0, 2, 4, ... of a followed by those of b
+//   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be said;
+//   stream_end()              orders such stores before later ones
 //   transpose(Vec (&r)[kLanes])  in place, r[i] lane j <-> r[j] lane i
 #pragma once
 
@@ -208,6 +210,9 @@ Vec<T> evens(Vec<T> a, Vec<T> b) {
   constexpr int kHalf = Vec<T>::kLanes / 2;
   return lanewise<T>([&](int i) { return i < kHalf ? a.v[2 * i] : b.v[2 * (i - kHalf)]; });
 }
+inline void stream_line(void* to, const void* from) { __builtin_memcpy(to, from, 64); }
+inline void stream_end() {}
+
 template <class T>
 void transpose(Vec<T> (&r)[Vec<T>::kLanes]) {
   for (int i = 0; i < Vec<T>::kLanes; ++i)

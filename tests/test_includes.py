@@ -19,13 +19,14 @@ PROJECT_HEADERS = {
 }
 
 # Kernels share no inline function with other objects, so hardly any header is open to them.
-KERNEL_HEADERS = {"cmath", "cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
+KERNEL_HEADERS = {"cmath", "cstdint", "cstddef", "type_traits", "emmintrin.h", "immintrin.h", "arm_neon.h"}
 
 # Header -> the only files that may include it.
 RESTRICTED = {
     r"pybind11/.*|Python\.h": r"python/.*",
     r"thread|future|condition_variable|omp\.h": r"cpu/parallel\.cpp",
     r"pthread\.h": r"cpu/parallel\.cpp|core/buffer_pool\.cpp",
+    r"emmintrin\.h": r"cpu/kernels/.*",
     r"immintrin\.h": r"cpu/parallel\.cpp|cpu/kernels/vec_(avx2|avx512)\.h",
     r"arm_neon\.h": r"cpu/kernels/vec_neon\.h",
     r"simde/.*": r"cpu/kernels/emulated_\w+\.h",

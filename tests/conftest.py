@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,6 +13,15 @@ from fastconv import _core
 
 hypothesis.settings.register_profile("fastconv", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastconv")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run in a folder of its own: started in a checkout, a program would find a package without its core."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("work"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(params=_core.available_isas())

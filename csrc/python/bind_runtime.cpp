@@ -65,7 +65,7 @@ py::dict config() {
   d["features"] = features;
   d["caches"] = caches;
   d["isa"] = cpu::active_table().isa;
-  d["isas"] = py::tuple(py::cast(cpu::available_isas()));
+  d["isas"] = cpu::available_isas();
   d["threads"] = cpu::num_threads();
   d["cuda"] = cuda::available();
   return d;

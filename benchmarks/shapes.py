@@ -13,6 +13,7 @@ output. Batches are chosen so that one forward call takes about 2 to 100 ms on t
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -23,7 +24,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(ABC):
     """What every layer has: a name, a family of like layers, an input ``(N, C, *spatial)``."""
 
     name: str
@@ -38,29 +39,29 @@ class Shape:
         return len(self.input) - 2
 
     @property
+    @abstractmethod
     def operation(self) -> str:
         """``"conv"``, ``"conv_transpose"`` or ``"pool"``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def directions(self) -> tuple[str, ...]:
         """The directions this layer can be run in."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def output(self) -> tuple[int, ...]:
         """Shape of the result, ``(N, K, *spatial)``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def flops(self) -> int:
         """Floating-point operations of one direction; every direction needs the same number."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def elements_moved(self) -> int:
         """Array elements that one direction must read or write at the least, each once."""
-        raise NotImplementedError
 
     def quick(self) -> Shape:
         """Return the same layer with the batch of a ``--quick`` run."""

@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kMostBlocks = 512;
 
-// Eight sizes to each power of two, so that blocks of nearly equal tensors can serve each other; whole huge pages above.
+// Eight sizes to each power of two, so that blocks of nearly equal tensors can serve each other; whole huge
+// pages above.
 std::size_t round_up(std::size_t bytes) {
   std::size_t step = 64;
   while (step * 16 < bytes) step *= 2;

@@ -1,5 +1,6 @@
-// Memory for results and workspace that keeps its pages. The first touch of fresh memory costs more than the arithmetic on
-// it, so freed blocks are kept, bounded, and given out again. Blocks of 2 MiB and more ask for huge pages.
+// Memory for results and workspace that keeps its pages. The first touch of fresh memory costs more than the
+// arithmetic on it, so freed blocks are kept, bounded, and given out again. Blocks of 2 MiB and more ask for
+// huge pages.
 #pragma once
 
 #include <cstddef>

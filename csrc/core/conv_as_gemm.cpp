@@ -30,7 +30,9 @@ AxisTaps forward_axis(const ConvProblem& p, int a) {
     m.offset = t * p.dilation[a] - p.pad_before[a];
     clip(&m, g.positions, g.step, p.input[a]);
     if (p.mode != PaddingMode::zeros) {
-      const auto outside = [&](int64_t j) { m.extra.emplace_back(j, source_index(p.mode, j * g.step + m.offset, p.input[a])); };
+      const auto outside = [&](int64_t j) {
+        m.extra.emplace_back(j, source_index(p.mode, j * g.step + m.offset, p.input[a]));
+      };
       for (int64_t j = 0; j < m.low; ++j) outside(j);
       for (int64_t j = m.high; j < g.positions; ++j) outside(j);
     }
@@ -40,8 +42,8 @@ AxisTaps forward_axis(const ConvProblem& p, int a) {
   return r;
 }
 
-// Positions i = phase + j * stride of the input. Output o reaches the padded position i + pad_before through tap t where
-// o * stride = i + pad_before - t * dilation.
+// Positions i = phase + j * stride of the input. Output o reaches the padded position i + pad_before through
+// tap t where o * stride = i + pad_before - t * dilation.
 AxisTaps input_gradient_axis(const ConvProblem& p, int a, int64_t phase) {
   const int64_t s = p.stride[a], size = p.input[a], pad = p.pad_before[a];
   AxisTaps r;
@@ -104,7 +106,8 @@ AxisGather single_position() {
   return g;
 }
 
-// Drops axis a, which has one position or has been merged into the next; what lies further out moves one inwards.
+// Drops axis a, which has one position or has been merged into the next; what lies further out moves one
+// inwards.
 void remove_axis(PixelGather* g, int a) {
   for (int b = a; b >= 1; --b) {
     g->axis[b] = g->axis[b - 1];
@@ -120,14 +123,15 @@ void remove_axis(PixelGather* g, int a) {
   }
 }
 
-// Axes that are read element by element, one after the other in both tensors, become one: a 1x1 convolution is a single
-// long row of pixels.
+// Axes that are read element by element, one after the other in both tensors, become one: a 1x1 convolution
+// is a single long row of pixels.
 void merge_axes(PixelGather* g) {
   for (int inwards = 0, a = kAxes - 1; inwards < kAxes && a >= 1; ++inwards) {
     AxisGather &outer = g->axis[a - 1], &inner = g->axis[a];
     ImageView &s = g->source, &r = g->result;
     const bool merges = is_identity(outer, s.size[a - 1]) && is_identity(inner, s.size[a]) &&
-                        s.stride[a - 1] == s.size[a] * s.stride[a] && r.stride[a - 1] == r.size[a] * r.stride[a];
+                        s.stride[a - 1] == s.size[a] * s.stride[a] &&
+                        r.stride[a - 1] == r.size[a] * r.stride[a];
     if (!merges) {
       --a;
       continue;
@@ -148,7 +152,8 @@ PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxe
   for (int a = 0; a < kAxes; ++a) g.axis[a] = axes[a].gather;
   for (const int64_t i : axes[0].kernel_index)
     for (const int64_t j : axes[1].kernel_index)
-      for (const int64_t k : axes[2].kernel_index) g.kernel_tap.push_back((i * kernel[1] + j) * kernel[2] + k);
+      for (const int64_t k : axes[2].kernel_index)
+        g.kernel_tap.push_back((i * kernel[1] + j) * kernel[2] + k);
   merge_axes(&g);
   return g;
 }
@@ -158,10 +163,14 @@ PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxe
 int64_t source_index(PaddingMode mode, int64_t i, int64_t size) {
   if (i >= 0 && i < size) return i;
   switch (mode) {
-    case PaddingMode::zeros: return -1;
-    case PaddingMode::replicate: return std::clamp<int64_t>(i, 0, size - 1);
-    case PaddingMode::circular: return i < 0 ? i + size : i - size;
-    case PaddingMode::reflect: return i < 0 ? -i : 2 * (size - 1) - i;
+    case PaddingMode::zeros:
+      return -1;
+    case PaddingMode::replicate:
+      return std::clamp<int64_t>(i, 0, size - 1);
+    case PaddingMode::circular:
+      return i < 0 ? i + size : i - size;
+    case PaddingMode::reflect:
+      return i < 0 ? -i : 2 * (size - 1) - i;
   }
   return -1;
 }
@@ -176,7 +185,8 @@ InputGradientGathers input_gradient_gathers(const ConvProblem& p, const ImageVie
   std::vector<int64_t> phases[kAxes];
   for (int a = 0; a < kAxes; ++a) {
     phases[a] = reached_phases(p, a);
-    all.untouched = all.untouched || static_cast<int64_t>(phases[a].size()) < std::min(p.stride[a], p.input[a]);
+    all.untouched =
+        all.untouched || static_cast<int64_t>(phases[a].size()) < std::min(p.stride[a], p.input[a]);
   }
   for (const int64_t i : phases[0])
     for (const int64_t j : phases[1])

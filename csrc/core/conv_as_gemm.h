@@ -3,14 +3,17 @@
 //   direction           pixels (batch x positions)   filters (lines)    reduction
 //   forward             y's, gathered from x         out_channels       input channels x taps
 //   input gradient      x's, gathered from dy        in_channels        output channels x taps
-//   weight gradient     reduction over y's pixels:   dw[k][c, t] = sum over pixels of dy[pixel, k] * x[pixel's tap t, c]
+//   weight gradient     reduction over y's pixels:   dw[k][c, t] = sum over pixels of dy[pixel, k] *
+//   x[pixel's tap t, c]
 //
-// A gather says, axis by axis, which source element a target position j reads through tap t. Within a range of j it is
-// the line j * step + offset; what padding modes add lies outside that line and is listed one by one. Everything that
-// stride, dilation, padding and direction do to a convolution is in these ranges and lists.
+// A gather says, axis by axis, which source element a target position j reads through tap t. Within a range
+// of j it is the line j * step + offset; what padding modes add lies outside that line and is listed one by
+// one. Everything that stride, dilation, padding and direction do to a convolution is in these ranges and
+// lists.
 //
-// The input gradient of a strided convolution falls into product(stride) phases, the positions that agree modulo the
-// stride; each reads its own subset of the taps at step 1, so that no product is with a zero that the stride put there.
+// The input gradient of a strided convolution falls into product(stride) phases, the positions that agree
+// modulo the stride; each reads its own subset of the taps at step 1, so that no product is with a zero that
+// the stride put there.
 #pragma once
 
 #include <utility>
@@ -21,8 +24,9 @@
 namespace fastconv {
 
 struct TapMap {
-  int64_t low = 0, high = 0, offset = 0;              // low <= j < high reads j * step + offset
-  std::vector<std::pair<int64_t, int64_t>> extra;     // further (j, source), sorted by j; these add to what the line reads
+  int64_t low = 0, high = 0, offset = 0;  // low <= j < high reads j * step + offset
+  std::vector<std::pair<int64_t, int64_t>>
+      extra;  // further (j, source), sorted by j; these add to what the line reads
 };
 
 struct AxisGather {
@@ -30,12 +34,13 @@ struct AxisGather {
   std::vector<TapMap> taps;  // the taps that any position reads
 };
 
-// One gather of pixels, numbered ((n * positions[0] + j0) * positions[1] + j1) * positions[2] + j2. Position j of axis a
-// has the address j * result.stride[a] in the result.
+// One gather of pixels, numbered ((n * positions[0] + j0) * positions[1] + j1) * positions[2] + j2. Position
+// j of axis a has the address j * result.stride[a] in the result.
 struct PixelGather {
   AxisGather axis[kAxes];
   ImageView source, result;
-  std::vector<int64_t> kernel_tap;  // for each combination of the axes' taps, row-major: its place in the kernel
+  std::vector<int64_t>
+      kernel_tap;  // for each combination of the axes' taps, row-major: its place in the kernel
   int64_t taps() const { return static_cast<int64_t>(kernel_tap.size()); }
   int64_t pixels() const { return source.batch * axis[0].positions * axis[1].positions * axis[2].positions; }
 };
@@ -46,8 +51,9 @@ int64_t source_index(PaddingMode mode, int64_t i, int64_t size);
 // y's pixels gathered from x: the forward product, and the x side of the weight gradient.
 PixelGather forward_gather(const ConvProblem& p, const ImageView& x, const ImageView& y);
 
-// x's pixels gathered from dy, phase by phase. Where some pixels are reached by no tap at all (a stride wider than the
-// kernel), `untouched` is set: the result is to be filled as if every sum were zero before the phases are written.
+// x's pixels gathered from dy, phase by phase. Where some pixels are reached by no tap at all (a stride wider
+// than the kernel), `untouched` is set: the result is to be filled as if every sum were zero before the
+// phases are written.
 struct InputGradientGathers {
   std::vector<PixelGather> phases;
   bool untouched = false;

@@ -39,8 +39,8 @@ void check_filter_shape(const ConvArguments& a, const char* meaning) {
 
 void check_divisible(const ConvArguments& a, int64_t filters, const char* what) {
   if (filters % a.groups) {
-    fail(a.function + ": " + what + " of w is " + to_string(filters) + ", which groups=" + to_string(a.groups) +
-         " does not divide");
+    fail(a.function + ": " + what + " of w is " + to_string(filters) +
+         ", which groups=" + to_string(a.groups) + " does not divide");
   }
 }
 
@@ -67,15 +67,17 @@ void check_padding_mode(const ConvArguments& a, const ConvProblem& p, int axis) 
   if (p.mode != PaddingMode::reflect && p.mode != PaddingMode::circular) return;
   const int64_t pad = p.pad_before[axis] > p.pad_after[axis] ? p.pad_before[axis] : p.pad_after[axis];
   if (pad > most) {
-    fail(a.function + ": padding of " + to_string(pad) + " along the " + axis_name(a.rank, axis) + " is too large for padding_mode='" +
-         (p.mode == PaddingMode::reflect ? "reflect" : "circular") + "': an input of " + to_string(p.input[axis]) +
-         " allows at most " + to_string(most));
+    fail(a.function + ": padding of " + to_string(pad) + " along the " + axis_name(a.rank, axis) +
+         " is too large for padding_mode='" + (p.mode == PaddingMode::reflect ? "reflect" : "circular") +
+         "': an input of " + to_string(p.input[axis]) + " allows at most " + to_string(most));
   }
 }
 
 void check_sizes(const ConvArguments& a, const ConvProblem& p) {
-  checked_product(a.function + ": the input", {8, p.batch, p.in_channels, p.input[0], p.input[1], p.input[2]});
-  checked_product(a.function + ": the output", {8, p.batch, p.out_channels, p.output[0], p.output[1], p.output[2]});
+  checked_product(a.function + ": the input",
+                  {8, p.batch, p.in_channels, p.input[0], p.input[1], p.input[2]});
+  checked_product(a.function + ": the output",
+                  {8, p.batch, p.out_channels, p.output[0], p.output[1], p.output[2]});
   checked_product(a.function + ": the reduction", {8, p.in_channels, p.kernel[0], p.kernel[1], p.kernel[2]});
   checked_product(a.function + ": the filters", {8, p.out_channels, p.channels_per_group(), p.taps()});
 }
@@ -87,8 +89,9 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
   const int64_t filters = a.filter_shape[0], reads = a.filter_shape[1];
   check_divisible(a, filters, "the number of filters");
   if (checked_product(a.function + ": w", {reads, a.groups}) != a.channels) {
-    std::string text = a.function + ": x has " + to_string(a.channels) + " channels, but w of shape " + tuple_text(a.filter_shape) +
-                       " with groups=" + to_string(a.groups) + " reads " + to_string(reads * a.groups);
+    std::string text = a.function + ": x has " + to_string(a.channels) + " channels, but w of shape " +
+                       tuple_text(a.filter_shape) + " with groups=" + to_string(a.groups) + " reads " +
+                       to_string(reads * a.groups);
     if (a.channels % reads == 0 && filters % (a.channels / reads) == 0) {
       text += "; groups=" + to_string(a.channels / reads) + " would fit";
     }
@@ -107,8 +110,8 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
     check_padding_mode(a, p, i);
     const int64_t padded = p.input[i] + p.pad_before[i] + p.pad_after[i];
     if (padded < extent) {
-      fail(a.function + ": the kernel covers " + to_string(extent) + " elements along the " + axis_name(a.rank, i) +
-           ", but the padded input has " + to_string(padded));
+      fail(a.function + ": the kernel covers " + to_string(extent) + " elements along the " +
+           axis_name(a.rank, i) + ", but the padded input has " + to_string(padded));
     }
     p.output[i] = (padded - extent) / p.stride[i] + 1;
   }
@@ -119,8 +122,8 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
 ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
   check_filter_shape(a, "(channels, filters / groups, *kernel)");
   if (a.filter_shape[0] != a.channels) {
-    fail(a.function + ": x has " + to_string(a.channels) + " channels, but w of shape " + tuple_text(a.filter_shape) + " reads " +
-         to_string(a.filter_shape[0]));
+    fail(a.function + ": x has " + to_string(a.channels) + " channels, but w of shape " +
+         tuple_text(a.filter_shape) + " reads " + to_string(a.filter_shape[0]));
   }
   check_divisible(a, a.filter_shape[0], "the number of input channels");
   ConvProblem p = common_part(a);
@@ -135,9 +138,11 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
     const int64_t extra = a.output_padding[i], extent = window_extent(a, p, i);
     if (extra >= p.stride[i] && extra >= p.dilation[i]) {
       fail(a.function + ": output_padding of " + to_string(extra) + " along the " + axis_name(a.rank, i) +
-           " must be smaller than the stride (" + to_string(p.stride[i]) + ") or the dilation (" + to_string(p.dilation[i]) + ")");
+           " must be smaller than the stride (" + to_string(p.stride[i]) + ") or the dilation (" +
+           to_string(p.dilation[i]) + ")");
     }
-    const int64_t spread = checked_product(a.function + ": the result", {p.output[i] - 1, p.stride[i]}) + extent;
+    const int64_t spread =
+        checked_product(a.function + ": the result", {p.output[i] - 1, p.stride[i]}) + extent;
     if (same) {
       p.input[i] = checked_product(a.function + ": the result", {p.output[i], p.stride[i]}) + extra;
       const int64_t surplus = spread + extra > p.input[i] ? spread + extra - p.input[i] : 0;
@@ -147,8 +152,8 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
     }
     p.input[i] = spread + extra - p.pad_before[i] - p.pad_after[i];
     if (p.input[i] < 1) {
-      fail(a.function + ": padding leaves a result of " + to_string(p.input[i]) + " elements along the " + axis_name(a.rank, i) +
-           ", expected at least 1");
+      fail(a.function + ": padding leaves a result of " + to_string(p.input[i]) + " elements along the " +
+           axis_name(a.rank, i) + ", expected at least 1");
     }
   }
   check_sizes(a, p);

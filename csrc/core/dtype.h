@@ -1,5 +1,5 @@
-// The element types of tensors. float16 and bfloat16 are storage types: they are widened to float32 as they are
-// read and rounded (to nearest, ties to even) as they are written; all sums are kept in the compute type.
+// The element types of tensors. float16 and bfloat16 are storage types: they are widened to float32 as they
+// are read and rounded (to nearest, ties to even) as they are written; all sums are kept in the compute type.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,7 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-constexpr std::int64_t size_of(Dtype t) {
-  return t == Dtype::float64 ? 8 : t == Dtype::float32 ? 4 : 2;
-}
+constexpr std::int64_t size_of(Dtype t) { return t == Dtype::float64 ? 8 : t == Dtype::float32 ? 4 : 2; }
 
 // The type that sums are kept in.
 constexpr Dtype compute_dtype(Dtype t) { return t == Dtype::float64 ? Dtype::float64 : Dtype::float32; }

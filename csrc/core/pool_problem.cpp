@@ -9,16 +9,10 @@
 namespace fastconv {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return a / b + (a % b > 0);
-}
-int64_t floor_div(int64_t a, int64_t b) {
-  return a / b - (a % b < 0);
-}
+int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
+int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
-[[noreturn]] void fail(const std::string& text) {
-  throw std::invalid_argument(text);
-}
+[[noreturn]] void fail(const std::string& text) { throw std::invalid_argument(text); }
 
 void require_positions(const std::string& function, const int64_t (&input)[kAxes]) {
   for (const int64_t size : input) {
@@ -74,9 +68,7 @@ Taps PoolAxis::readers(int64_t i) const {
   return {first, (last - first) / step + 1};
 }
 
-int64_t PoolAxis::reader_step() const {
-  return adaptive ? 1 : dilation / std::gcd(dilation, stride);
-}
+int64_t PoolAxis::reader_step() const { return adaptive ? 1 : dilation / std::gcd(dilation, stride); }
 
 Taps PoolAxis::reader_range(int64_t begin, int64_t end) const {
   int64_t first, last;
@@ -115,12 +107,8 @@ bool PoolAxis::whole() const {
          counted(0) == input;
 }
 
-int64_t PoolProblem::windows() const {
-  return axis[0].output * axis[1].output * axis[2].output;
-}
-int64_t PoolProblem::positions() const {
-  return axis[0].input * axis[1].input * axis[2].input;
-}
+int64_t PoolProblem::windows() const { return axis[0].output * axis[1].output * axis[2].output; }
+int64_t PoolProblem::positions() const { return axis[0].input * axis[1].input * axis[2].input; }
 
 int64_t PoolProblem::divisor(int i, int64_t o) const {
   if (divisor_override != 0) return i == 0 ? divisor_override : 1;

@@ -1,6 +1,6 @@
-// Tensors as the drivers see them: typed memory with strides (in elements, any sign). Spatial axes are an array of three,
-// the missing leading ones of size 1, so that rank and layout vanish here: channels_first and channels_last differ in
-// strides alone.
+// Tensors as the drivers see them: typed memory with strides (in elements, any sign). Spatial axes are an
+// array of three, the missing leading ones of size 1, so that rank and layout vanish here: channels_first and
+// channels_last differ in strides alone.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,9 @@ struct FilterView {  // (filters, channels, taps), contiguous
 
 inline int64_t product(const int64_t (&v)[kAxes]) { return v[0] * v[1] * v[2]; }
 
-inline char* element(void* data, Dtype t, int64_t offset) { return static_cast<char*>(data) + offset * size_of(t); }
+inline char* element(void* data, Dtype t, int64_t offset) {
+  return static_cast<char*>(data) + offset * size_of(t);
+}
 inline const char* element(const void* data, Dtype t, int64_t offset) {
   return static_cast<const char*>(data) + offset * size_of(t);
 }

@@ -5,8 +5,11 @@
 
 namespace fastconv::cpu {
 
-inline constexpr const char* kActivationNames[] = {"relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"};
+inline constexpr const char* kActivationNames[] = {"relu", "relu6", "leaky_relu", "sigmoid",
+                                                   "tanh", "gelu",  "silu"};
 
-inline const char* name_of(Activation a) { return a == Activation::none ? "none" : kActivationNames[static_cast<int>(a) - 1]; }
+inline const char* name_of(Activation a) {
+  return a == Activation::none ? "none" : kActivationNames[static_cast<int>(a) - 1];
+}
 
 }  // namespace fastconv::cpu

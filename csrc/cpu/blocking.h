@@ -1,8 +1,9 @@
 // Loop sizes of the matrix products: pure functions of the problem, the tile and the caches.
 //
-// A task holds one block of the result in accumulators and walks the reduction in chunks of `depth`. The depth decides
-// the order of the additions, so it depends on nothing but the reduction's length and the machine: neither the batch nor
-// the number of threads changes a bit of the result. The other sizes only share out the work.
+// A task holds one block of the result in accumulators and walks the reduction in chunks of `depth`. The
+// depth decides the order of the additions, so it depends on nothing but the reduction's length and the
+// machine: neither the batch nor the number of threads changes a bit of the result. The other sizes only
+// share out the work.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -20,19 +21,22 @@ struct GemmBlocking {
   int tile_rows;       // rows of A that the micro-kernel takes at a time
 };
 
-// pixels x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in filters, and small
-// problems are cut finer so that each of `threads` threads finds work. `products` such products run together.
-GemmBlocking block_pixels_by_filters(const GemmKernels& kernels, int64_t element_bytes, int64_t pixels, int64_t filters,
-                                     int64_t features, bool pixels_are_rows, int64_t products, const CacheSizes& caches,
-                                     int threads);
+// pixels x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
+// filters, and small problems are cut finer so that each of `threads` threads finds work. `products` such
+// products run together.
+GemmBlocking block_pixels_by_filters(const GemmKernels& kernels, int64_t element_bytes, int64_t pixels,
+                                     int64_t filters, int64_t features, bool pixels_are_rows,
+                                     int64_t products, const CacheSizes& caches, int threads);
 
-// filters x features, reduced over pixels; both sides are packed in each task. `slices` cuts the pixels into parts with sums
-// of their own, added up in order at the end: as many as the problem (never the machine) needs to occupy many threads.
+// filters x features, reduced over pixels; both sides are packed in each task. `slices` cuts the pixels into
+// parts with sums of their own, added up in order at the end: as many as the problem (never the machine)
+// needs to occupy many threads.
 struct WeightGradientBlocking {
   GemmBlocking gemm;
   int64_t slices, slice_pixels;
 };
-WeightGradientBlocking block_weight_gradient(const GemmKernels& kernels, int64_t element_bytes, int64_t rows, int64_t cols,
-                                             int64_t pixels, int64_t groups, const CacheSizes& caches);
+WeightGradientBlocking block_weight_gradient(const GemmKernels& kernels, int64_t element_bytes, int64_t rows,
+                                             int64_t cols, int64_t pixels, int64_t groups,
+                                             const CacheSizes& caches);
 
 }  // namespace fastconv::cpu

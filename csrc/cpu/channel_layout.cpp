@@ -15,9 +15,7 @@ constexpr int64_t kNarrow = 64;         // fewer channels in a row than this are
 constexpr int64_t kMostColumns = 1024;  // accumulators of a piece, for which the first-level cache has room
 constexpr int64_t kShortPlane = 256, kManyImages = 8;
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Columns: narrow rows that lie end to end are one wide row that holds each channel several times.
 int64_t rows_at_once(const ChannelLayout& l) {
@@ -48,9 +46,7 @@ struct ColumnOrder {
   }
 };
 
-bool by_columns(const ChannelLayout& layout) {
-  return layout.columns || planes_as_columns(layout);
-}
+bool by_columns(const ChannelLayout& layout) { return layout.columns || planes_as_columns(layout); }
 
 // The blocks of a piece: body(offset, rows, row stride, columns).
 template <class Body>

@@ -6,8 +6,8 @@
 
 namespace fastconv::cpu {
 
-void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, const FilterView& w, const Epilogue& epilogue,
-                  const ImageView& y) {
+void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, const FilterView& w,
+                  const Epilogue& epilogue, const ImageView& y) {
   const PixelGather g = forward_gather(p, x, y);
   if (plan.algorithm == Algorithm::direct) {
     filter_depthwise(plan.machine, g, p.mode, w, false, epilogue);

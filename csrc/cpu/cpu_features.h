@@ -1,4 +1,5 @@
-// What this processor and operating system allow, read once: instruction sets, and the sizes of the data caches.
+// What this processor and operating system allow, read once: instruction sets, and the sizes of the data
+// caches.
 #pragma once
 
 #include <cstdint>

@@ -12,14 +12,15 @@ namespace {
 
 constexpr double kNsPerTap = 0.15, kNsPerElement = 1.0;
 constexpr int64_t kLongestSegment = 4096;  // positions of a line that a task takes
-constexpr int64_t kLongestChain = 64;      // vectors whose products are added up in float32 before they go into a double
+constexpr int64_t kLongestChain =
+    64;  // vectors whose products are added up in float32 before they go into a double
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How the positions of a gather are cut into strips, and where a strip's lines lie in its scratch memory.
 struct StripPlan {
   bool lanes;
-  int width;    // channels of a task: nr, or 1
+  int width;  // channels of a task: nr, or 1
   int vector;
   int64_t least[kAxes], extent[kAxes];  // of the taps' offsets
   int64_t segment, rows;                // positions of a strip along axes 2 and 1
@@ -33,7 +34,8 @@ struct StripPlan {
 bool channels_adjacent(const ImageView& v) { return v.channel_stride == 1 && v.stride[kAxes - 1] != 1; }
 
 template <class T>
-StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t multiplier, bool correlates = false) {
+StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t multiplier,
+                      bool correlates = false) {
   StripPlan s{};
   s.lanes = multiplier == 1 && channels_adjacent(g.source) && channels_adjacent(g.result);
   s.width = s.lanes ? machine.table->gemm[sizeof(T) == 8].nr : 1;
@@ -47,7 +49,8 @@ StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t mult
   const int64_t budget = machine.caches.l2 / 4 / static_cast<int64_t>(sizeof(T));
   const AxisGather &outer = g.axis[1], &inner = g.axis[2];
   const int64_t longest = correlates ? kLongestChain * s.vector : kLongestSegment;
-  s.segment = std::min(inner.positions, s.lanes ? std::max<int64_t>(kLongestChain, longest / s.width) : longest);
+  s.segment =
+      std::min(inner.positions, s.lanes ? std::max<int64_t>(kLongestChain, longest / s.width) : longest);
   s.segments = ceil_div(inner.positions, s.segment);
   if (s.lanes) {
     s.phase_pitch = 0;
@@ -80,13 +83,18 @@ Strip strip_at(const StripPlan& s, const PixelGather& g, int64_t index) {
   return r;
 }
 
-// Fills and addresses the lines of strips. A line holds the source elements from q = begin * step + least on, elements of
-// equal (q - first) % step together for rows, `width` channels each for lanes.
+// Fills and addresses the lines of strips. A line holds the source elements from q = begin * step + least on,
+// elements of equal (q - first) % step together for rows, `width` channels each for lanes.
 template <class T>
 class StripLines {
  public:
   StripLines(const Machine& machine, const PixelGather& g, PaddingMode mode, const StripPlan& plan, T* memory)
-      : table_(*machine.table), g_(g), mode_(mode), s_(plan), memory_(memory), lines_(static_cast<std::size_t>(g.taps())) {}
+      : table_(*machine.table),
+        g_(g),
+        mode_(mode),
+        s_(plan),
+        memory_(memory),
+        lines_(static_cast<std::size_t>(g.taps())) {}
 
   void fill(const Strip& strip, int64_t channel) {
     for (int64_t t0 = 0; t0 < s_.lines0; ++t0) {
@@ -108,7 +116,8 @@ class StripLines {
     for (int64_t t0 = 0; t0 < s_.lines0; ++t0)
       for (const TapMap& t1 : g_.axis[1].taps)
         for (const TapMap& t2 : g_.axis[2].taps) {
-          const int64_t line = row * g_.axis[1].step + t1.offset - s_.least[1], shift = t2.offset - s_.least[2];
+          const int64_t line = row * g_.axis[1].step + t1.offset - s_.least[1],
+                        shift = t2.offset - s_.least[2];
           const int64_t at = s_.lanes ? shift * s_.width : shift % step * s_.phase_pitch + shift / step;
           lines_[tap++] = memory_ + (t0 * s_.lines1 + line) * s_.line_pitch + at;
         }
@@ -121,8 +130,8 @@ class StripLines {
     const int64_t length = (strip.count - 1) * step + s_.extent[2] + 1;
     const bool empty = i0 < 0 || i1 < 0;
     const int64_t phases = s_.lanes ? 1 : std::min(step, s_.extent[2] + 1), stride = s_.lanes ? 1 : step;
-    const int64_t from = strip.image * g_.source.batch_stride + channel * g_.source.channel_stride + i0 * g_.source.stride[0] +
-                         i1 * g_.source.stride[1];
+    const int64_t from = strip.image * g_.source.batch_stride + channel * g_.source.channel_stride +
+                         i0 * g_.source.stride[0] + i1 * g_.source.stride[1];
     for (int64_t phase = 0; phase < phases; ++phase) {
       T* dst = line + phase * s_.phase_pitch;
       const int64_t count = (length - phase + stride - 1) / stride;
@@ -156,9 +165,9 @@ class StripLines {
   void copy(T* dst, int64_t channel, int64_t from, int64_t q, int64_t step, int64_t count) {
     if (count <= 0) return;
     const ImageView& x = g_.source;
-    table_.copy_block[static_cast<int>(x.dtype)]({element(x.data, x.dtype, from + q * x.stride[2]), step * x.stride[2],
-                                                  x.channel_stride, dst, s_.width, 1, count,
-                                                  std::min<int64_t>(s_.width, x.channels - channel), false});
+    table_.copy_block[static_cast<int>(x.dtype)](
+        {element(x.data, x.dtype, from + q * x.stride[2]), step * x.stride[2], x.channel_stride, dst,
+         s_.width, 1, count, std::min<int64_t>(s_.width, x.channels - channel), false});
   }
 
   const KernelTable& table_;
@@ -171,13 +180,14 @@ class StripLines {
 
 // weights[tap] (lanes: [tap][width]) of the gather's taps for filters first, first + 1, ...
 template <class T>
-void read_weights(const KernelTable& table, const FilterView& w, const PixelGather& g, int64_t first, int width, T* weights) {
+void read_weights(const KernelTable& table, const FilterView& w, const PixelGather& g, int64_t first,
+                  int width, T* weights) {
   const int64_t filters = std::min<int64_t>(width, w.filters - first);
   for (std::size_t t = 0; t < g.kernel_tap.size(); ++t) {
     T* to = weights + static_cast<int64_t>(t) * width;
     std::fill(to, to + width, T(0));
-    table.copy_block[static_cast<int>(w.dtype)]({element(w.data, w.dtype, first * w.taps + g.kernel_tap[t]), 0, w.taps, to, 0, 1, 1,
-                                                 filters, false});
+    table.copy_block[static_cast<int>(w.dtype)](
+        {element(w.data, w.dtype, first * w.taps + g.kernel_tap[t]), 0, w.taps, to, 0, 1, 1, filters, false});
   }
 }
 
@@ -189,12 +199,13 @@ T read_one(const KernelTable& table, Dtype dtype, const void* p) {
 }
 
 template <class T>
-void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, const FilterView& w, bool by_channel,
-               const Epilogue& epilogue) {
+void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, const FilterView& w,
+               bool by_channel, const Epilogue& epilogue) {
   const KernelTable& table = *machine.table;
   const DepthwiseKernels& kernels = table.depthwise[sizeof(T) == 8];
   const ImageView& result = g.result;
-  const int64_t channels = result.channels, multiplier = w.filters / (by_channel ? result.channels : g.source.channels);
+  const int64_t channels = result.channels,
+                multiplier = w.filters / (by_channel ? result.channels : g.source.channels);
   const StripPlan s = plan_strips<T>(machine, g, multiplier);
   const int64_t blocks = ceil_div(channels, s.width), per_image = s.per_image(g);
   const int64_t sums = (s.segment + 2 * s.vector) * s.width;
@@ -212,15 +223,19 @@ void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, c
     StripLines<T> lines(machine, g, mode, s, memory);
     for (int i = 0; i < s.width; ++i) {
       const bool real = epilogue.bias && channel + i < channels;
-      bias[i] = real ? read_one<T>(table, w.dtype, element(epilogue.bias, w.dtype, (channel + i) * epilogue.bias_stride)) : T(0);
+      bias[i] = real ? read_one<T>(table, w.dtype,
+                                   element(epilogue.bias, w.dtype, (channel + i) * epilogue.bias_stride))
+                     : T(0);
     }
     const auto filter_row_of = [&](int64_t row, bool accumulate) {
-      const DepthwiseLine line{lines.of_row(row), g.taps(), weights, strip.count, g.axis[2].step * s.width, out, accumulate, nullptr};
+      const DepthwiseLine line{lines.of_row(row),        g.taps(), weights,    strip.count,
+                               g.axis[2].step * s.width, out,      accumulate, nullptr};
       s.lanes ? kernels.filter_lanes(line) : kernels.filter_row(line);
     };
     const auto store_row = [&](int64_t row) {
-      const int64_t at = strip.image * result.batch_stride + channel * result.channel_stride + strip.j0 * result.stride[0] +
-                         (strip.row + row) * result.stride[1] + strip.begin * result.stride[2];
+      const int64_t at = strip.image * result.batch_stride + channel * result.channel_stride +
+                         strip.j0 * result.stride[0] + (strip.row + row) * result.stride[1] +
+                         strip.begin * result.stride[2];
       void* to = element(result.data, result.dtype, at);
       if (!s.lanes) {
         store_line(table, result.dtype, out, strip.count, to, result.stride[2], bias[0], epilogue.activation);
@@ -232,8 +247,8 @@ void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, c
         const int64_t part = std::min(kPart, strip.count - j);
         for (int64_t i = 0; i < part; ++i) row_offset[i] = (j + i) * result.stride[2];
         table.store_panel[static_cast<int>(result.dtype)](
-            {out + j * s.width, part, static_cast<int>(std::min<int64_t>(s.width, channels - channel)), to, row_offset, col_offset,
-             true, nullptr, epilogue.bias ? bias : nullptr, epilogue.activation});
+            {out + j * s.width, part, static_cast<int>(std::min<int64_t>(s.width, channels - channel)), to,
+             row_offset, col_offset, true, nullptr, epilogue.bias ? bias : nullptr, epilogue.activation});
       }
     };
     const int64_t sources = by_channel ? multiplier : 1;
@@ -271,47 +286,54 @@ void correlate_as(const Machine& machine, const PixelGather& x, PaddingMode mode
   const int64_t multiplier = dw.filters / x.source.channels, taps = dw.taps;
   const StripPlan s = plan_strips<T>(machine, x, multiplier, true);
   const int64_t blocks = ceil_div(dw.filters, s.width), strips = dy.batch * s.per_image(x);
-  // The strips of a block of filters are shared out into slices, as many as the problem asks for, whatever the threads.
+  // The strips of a block of filters are shared out into slices, as many as the problem asks for, whatever
+  // the threads.
   const int64_t slices = std::max<int64_t>(1, std::min(strips, ceil_div(kWantedTasks, blocks)));
   const int64_t lane_sums = s.lanes ? s.width : s.vector, values = (s.segment + 2 * s.vector) * s.width;
   const int64_t elements = (s.scratch_elements() + values + taps * lane_sums + 63) / 32 * 32;
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const Buffer totals(blocks * slices * taps * s.width * static_cast<int64_t>(sizeof(double)));
-  const double products = static_cast<double>(strips) * static_cast<double>(s.rows * s.segment) * static_cast<double>(dw.filters);
-  parallel_for(blocks * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)), machine.threads,
-               [&](int64_t task, int worker) {
-    const int64_t slice = task % slices, channel = task / slices * s.width;
-    const int64_t real = std::min<int64_t>(s.width, dw.filters - channel);
-    T* memory = workspace.as<T>() + worker * elements;
-    T* value = memory + s.scratch_elements();
-    T* sums = value + values;
-    double* total = totals.as<double>() + task * taps * s.width;
-    std::fill(total, total + taps * s.width, 0.0);
-    std::fill(value, value + values, T(0));
-    StripLines<T> lines(machine, x, mode, s, memory);
-    for (int64_t index = strips * slice / slices; index < strips * (slice + 1) / slices; ++index) {
-      const Strip strip = strip_at(s, x, index);
-      lines.fill(strip, channel / multiplier);
-      const int64_t chain = s.lanes ? strip.count : ceil_div(strip.count, s.vector);
-      int64_t pending = 0;
-      std::fill(sums, sums + taps * lane_sums, T(0));
-      for (int64_t row = 0; row < strip.rows; ++row) {
-        const int64_t at = strip.image * dy.batch_stride + channel * dy.channel_stride + strip.j0 * dy.stride[0] +
-                           (strip.row + row) * dy.stride[1] + strip.begin * dy.stride[2];
-        table.copy_block[static_cast<int>(dy.dtype)]({element(dy.data, dy.dtype, at), dy.stride[2], dy.channel_stride, value, s.width, 1,
-                                                      strip.count, real, false});
-        if (!s.lanes) std::fill(value + strip.count, value + strip.count + s.vector, T(0));
-        const DepthwiseLine line{lines.of_row(row), taps, nullptr, strip.count, x.axis[2].step * s.width, sums, true, value};
-        s.lanes ? kernels.correlate_lanes(line) : kernels.correlate_row(line);
-        pending += chain;
-        if (pending + chain <= kLongestChain && row + 1 < strip.rows) continue;
-        for (int64_t t = 0; t < taps; ++t)
-          for (int64_t i = 0; i < lane_sums; ++i) total[t * s.width + (s.lanes ? i : 0)] += static_cast<double>(sums[t * lane_sums + i]);
-        std::fill(sums, sums + taps * lane_sums, T(0));
-        pending = 0;
-      }
-    }
-  });
+  const double products =
+      static_cast<double>(strips) * static_cast<double>(s.rows * s.segment) * static_cast<double>(dw.filters);
+  parallel_for(
+      blocks * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)), machine.threads,
+      [&](int64_t task, int worker) {
+        const int64_t slice = task % slices, channel = task / slices * s.width;
+        const int64_t real = std::min<int64_t>(s.width, dw.filters - channel);
+        T* memory = workspace.as<T>() + worker * elements;
+        T* value = memory + s.scratch_elements();
+        T* sums = value + values;
+        double* total = totals.as<double>() + task * taps * s.width;
+        std::fill(total, total + taps * s.width, 0.0);
+        std::fill(value, value + values, T(0));
+        StripLines<T> lines(machine, x, mode, s, memory);
+        for (int64_t index = strips * slice / slices; index < strips * (slice + 1) / slices; ++index) {
+          const Strip strip = strip_at(s, x, index);
+          lines.fill(strip, channel / multiplier);
+          const int64_t chain = s.lanes ? strip.count : ceil_div(strip.count, s.vector);
+          int64_t pending = 0;
+          std::fill(sums, sums + taps * lane_sums, T(0));
+          for (int64_t row = 0; row < strip.rows; ++row) {
+            const int64_t at = strip.image * dy.batch_stride + channel * dy.channel_stride +
+                               strip.j0 * dy.stride[0] + (strip.row + row) * dy.stride[1] +
+                               strip.begin * dy.stride[2];
+            table.copy_block[static_cast<int>(dy.dtype)]({element(dy.data, dy.dtype, at), dy.stride[2],
+                                                          dy.channel_stride, value, s.width, 1, strip.count,
+                                                          real, false});
+            if (!s.lanes) std::fill(value + strip.count, value + strip.count + s.vector, T(0));
+            const DepthwiseLine line{lines.of_row(row),        taps, nullptr, strip.count,
+                                     x.axis[2].step * s.width, sums, true,    value};
+            s.lanes ? kernels.correlate_lanes(line) : kernels.correlate_row(line);
+            pending += chain;
+            if (pending + chain <= kLongestChain && row + 1 < strip.rows) continue;
+            for (int64_t t = 0; t < taps; ++t)
+              for (int64_t i = 0; i < lane_sums; ++i)
+                total[t * s.width + (s.lanes ? i : 0)] += static_cast<double>(sums[t * lane_sums + i]);
+            std::fill(sums, sums + taps * lane_sums, T(0));
+            pending = 0;
+          }
+        }
+      });
   // dw, filter by filter: the slices added in order.
   const Buffer line(taps * static_cast<int64_t>(sizeof(T)));
   for (int64_t k = 0; k < dw.filters; ++k) {
@@ -321,14 +343,15 @@ void correlate_as(const Machine& machine, const PixelGather& x, PaddingMode mode
       for (int64_t i = 0; i < slices; ++i) sum += total[(i * taps + t) * s.width];
       line.as<T>()[t] = static_cast<T>(sum);
     }
-    store_line(table, dw.dtype, line.as<T>(), taps, element(dw.data, dw.dtype, k * taps), 1, T(0), Activation::none);
+    store_line(table, dw.dtype, line.as<T>(), taps, element(dw.data, dw.dtype, k * taps), 1, T(0),
+               Activation::none);
   }
 }
 
 }  // namespace
 
-void filter_depthwise(const Machine& machine, const PixelGather& g, PaddingMode mode, const FilterView& filters, bool by_channel,
-                      const Epilogue& epilogue) {
+void filter_depthwise(const Machine& machine, const PixelGather& g, PaddingMode mode,
+                      const FilterView& filters, bool by_channel, const Epilogue& epilogue) {
   if (g.pixels() == 0) return;
   if (filters.dtype == Dtype::float64) {
     filter_as<double>(machine, g, mode, filters, by_channel, epilogue);
@@ -337,7 +360,8 @@ void filter_depthwise(const Machine& machine, const PixelGather& g, PaddingMode 
   }
 }
 
-void correlate_depthwise(const Machine& machine, const PixelGather& x, PaddingMode mode, const FilterView& dw) {
+void correlate_depthwise(const Machine& machine, const PixelGather& x, PaddingMode mode,
+                         const FilterView& dw) {
   if (dw.dtype == Dtype::float64) {
     correlate_as<double>(machine, x, mode, dw);
   } else {
@@ -347,7 +371,8 @@ void correlate_depthwise(const Machine& machine, const PixelGather& x, PaddingMo
 
 int64_t depthwise_workspace_bytes(const Machine& machine, const PixelGather& g, int64_t multiplier) {
   const bool wide = compute_dtype(g.source.dtype) == Dtype::float64;
-  const StripPlan s = wide ? plan_strips<double>(machine, g, multiplier) : plan_strips<float>(machine, g, multiplier);
+  const StripPlan s =
+      wide ? plan_strips<double>(machine, g, multiplier) : plan_strips<float>(machine, g, multiplier);
   return machine.threads * (wide ? 8 : 4) * (s.scratch_elements() + (s.segment + 2 * s.vector) * s.width);
 }
 

@@ -8,8 +8,8 @@
 
 namespace fastconv::cpu {
 
-// The active table. The first call reads FASTCONV_ISA (scalar, avx2, avx512, amx or neon): a cap, so that a set above
-// the machine's own means the machine's best. An unknown name throws std::invalid_argument.
+// The active table. The first call reads FASTCONV_ISA (scalar, avx2, avx512, amx or neon): a cap, so that a
+// set above the machine's own means the machine's best. An unknown name throws std::invalid_argument.
 const KernelTable& active_table();
 
 // Names of the tables that can run here, the lowest first.

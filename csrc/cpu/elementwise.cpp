@@ -9,9 +9,7 @@ namespace {
 
 constexpr double kNsStream = 0.3, kNsTranscendental = 1.5;  // for one element
 
-double activation_ns(Activation kind) {
-  return kind < Activation::sigmoid ? kNsStream : kNsTranscendental;
-}
+double activation_ns(Activation kind) { return kind < Activation::sigmoid ? kNsStream : kNsTranscendental; }
 
 }  // namespace
 
@@ -22,12 +20,10 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
   });
 }
 
-bool slope_needs_input(Activation kind) {
-  return kind == Activation::gelu || kind == Activation::silu;
-}
+bool slope_needs_input(Activation kind) { return kind == Activation::gelu || kind == Activation::silu; }
 
 void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
-                         int64_t count) {
+                     int64_t count) {
   const auto kernel = active_table().elementwise.activation_grad[static_cast<int>(dtype)];
   const double ns = slope_needs_input(kind) ? kNsTranscendental : kNsStream;
   for_each_span(count, ns, [&](int64_t, int64_t start, int64_t length) {

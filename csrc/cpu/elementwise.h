@@ -11,7 +11,7 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
 // dx = dy * f'; gelu and silu take x, the others y.
 bool slope_needs_input(Activation kind);
 void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
-                         int64_t count);
+                     int64_t count);
 
 // Over rows of `cols` elements.
 void softmax(Dtype dtype, const void* x, void* y, int64_t rows, int64_t cols);

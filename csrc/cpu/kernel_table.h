@@ -1,6 +1,6 @@
-// The contract between drivers (compiled once) and kernels (compiled once per instruction set): plain structs of
-// arguments and of function pointers. Strides and counts are in elements. "Compute type" is double for float64
-// and float for everything else; arrays indexed by Dtype take storage of that type.
+// The contract between drivers (compiled once) and kernels (compiled once per instruction set): plain structs
+// of arguments and of function pointers. Strides and counts are in elements. "Compute type" is double for
+// float64 and float for everything else; arrays indexed by Dtype take storage of that type.
 //
 // A micro-kernel knows nothing of convolution. It multiplies packed panels:
 //
@@ -8,7 +8,8 @@
 //   B: column panels of nr, element (k, n) at b + k * nr + n         (vectors of nr)
 //   C: accumulators of one column panel, element (m, n) at c + m * nr + n
 //
-//          nr columns                C[m][n] = (accumulate ? C[m][n] : 0) + sum over k < depth of A[m][k] * B[k][n]
+//          nr columns                C[m][n] = (accumulate ? C[m][n] : 0) + sum over k < depth of A[m][k] *
+//          B[k][n]
 //        +-----------+
 //   row  | . . . . . |  <- a[m][0..depth)   depth <= row_pitch; lanes past the last real column hold zeros
 //        +-----------+
@@ -60,24 +61,26 @@ struct PanelStore {
   Activation activation;
 };
 
-// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr neighbouring
-// channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have room, and zeros where a sum
-// would see them.
+// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr
+// neighbouring channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have
+// room, and zeros where a sum would see them.
 struct DepthwiseLine {
   const void* const* lines;
   int64_t taps;
   const void* weights;  // one each tap, or (lanes) nr
   int64_t count;
   int64_t step;  // lanes only
-  void* out;     // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums; added to
+  void* out;  // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums;
+              // added to
   bool accumulate;
   const void* values;  // correlate only: what the lines are multiplied by, laid out as filter's `out`
 };
 
 struct DepthwiseKernels {
-  void (*filter_row)(const DepthwiseLine&);       // out[j] (+)= sum over t of weights[t] * lines[t][j]
+  void (*filter_row)(const DepthwiseLine&);  // out[j] (+)= sum over t of weights[t] * lines[t][j]
   void (*filter_lanes)(const DepthwiseLine&);
-  void (*correlate_row)(const DepthwiseLine&);    // out[t] += sum over j of values[j] * lines[t][j], lane by lane
+  void (*correlate_row)(
+      const DepthwiseLine&);  // out[t] += sum over j of values[j] * lines[t][j], lane by lane
   void (*correlate_lanes)(const DepthwiseLine&);
   int lanes;  // of a vector
 };
@@ -88,9 +91,10 @@ struct GemmKernels {
   void (*multiply_panel)(const PanelProduct&);
 };
 
-// A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds, for each
-// channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for planes, of the compute type
-// for columns. `second` and `product` are null where the term has none; `centre` is of the compute type, null is zero.
+// A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds,
+// for each channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for
+// planes, of the compute type for columns. `second` and `product` are null where the term has none; `centre`
+// is of the compute type, null is zero.
 struct ChannelReduction {
   const void* first;
   const void* second;
@@ -100,8 +104,8 @@ struct ChannelReduction {
   void* product;
 };
 
-// The same block, mapped with coefficients of each channel in the compute type (see kernels/channel_map.h); `dy` and
-// `slope` are for the gradient.
+// The same block, mapped with coefficients of each channel in the compute type (see kernels/channel_map.h);
+// `dy` and `slope` are for the gradient.
 struct ChannelMap {
   const void* dy;
   const void* x;
@@ -122,8 +126,9 @@ struct ChannelKernels {
   void (*normalise_grad[2][kDtypeCount])(const ChannelMap&);
 };
 
-// Local response normalisation of a block of `rows` x `cols`, rows row_stride apart in memory; the terms that a window
-// sums lie in `terms`, of the compute type, `step` apart from channel to channel (see kernels/response_norm.h).
+// Local response normalisation of a block of `rows` x `cols`, rows row_stride apart in memory; the terms that
+// a window sums lie in `terms`, of the compute type, `step` apart from channel to channel (see
+// kernels/response_norm.h).
 struct ResponseNormBlock {
   const void* x;
   const void* dy;
@@ -144,14 +149,17 @@ struct ResponseNormKernels {
 // Maps of `count` contiguous elements.
 struct ElementwiseKernels {
   void (*activation[kDtypeCount])(Activation kind, const void* x, void* y, int64_t count);
-  void (*activation_grad[kDtypeCount])(Activation kind, const void* dy, const void* x_or_y, void* dx, int64_t count);
-  void (*scale_mask[kDtypeCount])(const void* x, const std::uint8_t* mask, double scale, void* y, int64_t count);
+  void (*activation_grad[kDtypeCount])(Activation kind, const void* dy, const void* x_or_y, void* dx,
+                                       int64_t count);
+  void (*scale_mask[kDtypeCount])(const void* x, const std::uint8_t* mask, double scale, void* y,
+                                  int64_t count);
   void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);
 };
 
 // What the loss of a row is made of; shifted means: less the row's largest logit.
 struct CrossEntropyTerms {
-  double sum_exp, sum, target;  // over the shifted logits: sum of exponentials, sum (with smoothing only), the label's
+  double sum_exp, sum,
+      target;  // over the shifted logits: sum of exponentials, sum (with smoothing only), the label's
 };
 
 struct CrossEntropyRows {  // gradient = (softmax(logits) - target) * scale
@@ -171,10 +179,10 @@ struct SoftmaxKernels {  // of contiguous rows
 
 // Return the sum of the elements' losses; the gradient by each prediction is multiplied by `scale`.
 struct LossKernels {
-  double (*binary_cross_entropy[kDtypeCount])(const void* logits, const void* targets, void* gradient, double scale,
-                                              int64_t count);
-  double (*squared_error[kDtypeCount])(const void* prediction, const void* target, void* gradient, double scale,
-                                       int64_t count);
+  double (*binary_cross_entropy[kDtypeCount])(const void* logits, const void* targets, void* gradient,
+                                              double scale, int64_t count);
+  double (*squared_error[kDtypeCount])(const void* prediction, const void* target, void* gradient,
+                                       double scale, int64_t count);
 };
 
 // Optimiser steps on `count` contiguous elements, in place; the settings are PyTorch's.
@@ -211,14 +219,15 @@ struct OptimiserKernels {  // [0] float, [1] double; from `start` on
 enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
 constexpr int kPoolOperations = 3;
 
-// Parts of output rows of a pool: the same `columns` output columns of each line. Window j holds the input columns
-// taps[j].first, + step, ... of each of its line's rows, which point at column 0 and come in the order of the plane: row k
-// begins at its flat position row_position[k]. No rows, or no taps, is an empty window.
+// Parts of output rows of a pool: the same `columns` output columns of each line. Window j holds the input
+// columns taps[j].first, + step, ... of each of its line's rows, which point at column 0 and come in the
+// order of the plane: row k begins at its flat position row_position[k]. No rows, or no taps, is an empty
+// window.
 struct PoolLine {
   const void* const* rows;
   const int64_t* row_position;
   int64_t row_count;
-  double divisor;    // mean: of the rows ...
+  double divisor;  // mean: of the rows ...
   void* y;
   int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
 };
@@ -228,18 +237,20 @@ struct PoolLines {
   int64_t line_count;
   const Taps* taps;  // but sliding
   int64_t columns, step;
-  int64_t start, stride, kernel, input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
-  int64_t x_pitch, y_pitch, channels;    // lanes: elements from column to column of input and result
-  const void* divisor;                   // mean: ... times that of each output column, of the compute type; else null
+  int64_t start, stride, kernel,
+      input;  // sliding: window j is kernel taps from column start + j * stride on; input columns
+  int64_t x_pitch, y_pitch, channels;  // lanes: elements from column to column of input and result
+  const void* divisor;  // mean: ... times that of each output column, of the compute type; else null
   double p;
   void* scratch;
 };
 
-// Parts of rows of the gradient at a pool's input: sums over the windows that hold each of `columns` input columns.
+// Parts of rows of the gradient at a pool's input: sums over the windows that hold each of `columns` input
+// columns.
 //   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
 //   power    dx = sign(x) |x|^(p-1) * sum of w * dy / y^(p-1), and 0 where x or y is 0
-// The windows are columns readers.first, + step, ... of each of the output rows dy[k] and y[k]; all are among the `windows`
-// from first_window on. Rows point at window 0, column_weight at first_window.
+// The windows are columns readers.first, + step, ... of each of the output rows dy[k] and y[k]; all are among
+// the `windows` from first_window on. Rows point at window 0, column_weight at first_window.
 struct PoolGradientLine {
   const void* const* dy;
   const void* const* y;  // power
@@ -255,8 +266,8 @@ struct PoolGradientLines {
   const void* column_weight;  // of the compute type
   int64_t first_window, windows;
   int64_t columns, step;
-  // Sliding windows of stride 1, or of stride 2 undilated: tap t of window (start + i - t * dilation) / stride lies on
-  // input column i. Stride 0: the runs tell, as they do for lanes.
+  // Sliding windows of stride 1, or of stride 2 undilated: tap t of window (start + i - t * dilation) /
+  // stride lies on input column i. Stride 0: the runs tell, as they do for lanes.
   int64_t start, stride, kernel, dilation;
   const ReaderRun* runs;
   int64_t dy_pitch, dx_pitch, channels;  // lanes: elements from column to column
@@ -264,8 +275,8 @@ struct PoolGradientLines {
   void* scratch;
 };
 
-// target[indices[o * pitch + c] * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto zeros. False, with
-// the target undefined, where an index is not in [0, positions).
+// target[indices[o * pitch + c] * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto
+// zeros. False, with the target undefined, where an index is not in [0, positions).
 struct PoolScatter {
   const void* values;
   const int64_t* indices;
@@ -277,7 +288,8 @@ struct PoolScatter {
 };
 
 struct PoolKernels {
-  // Three ways to walk over windows, each for all operations and dtypes; see kernels/pool_{sliding,window,lanes}.h.
+  // Three ways to walk over windows, each for all operations and dtypes; see
+  // kernels/pool_{sliding,window,lanes}.h.
   void (*sliding[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*window[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*lanes[kPoolOperations][kDtypeCount])(const PoolLines&);

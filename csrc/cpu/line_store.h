@@ -6,9 +6,10 @@
 
 namespace fastconv::cpu {
 
-// out[i * stride] = activation(sums[i] + bias) for i < count. `sums` is overwritten as scratch; T is the compute type.
+// out[i * stride] = activation(sums[i] + bias) for i < count. `sums` is overwritten as scratch; T is the
+// compute type.
 template <class T>
-void store_line(const KernelTable& table, Dtype dtype, T* sums, int64_t count, void* out, int64_t stride, T bias,
-                Activation activation);
+void store_line(const KernelTable& table, Dtype dtype, T* sums, int64_t count, void* out, int64_t stride,
+                T bias, Activation activation);
 
 }  // namespace fastconv::cpu

@@ -13,9 +13,7 @@ namespace {
 constexpr double kNsPerElement = 0.3;
 constexpr int64_t kFirstRows = 8, kFirstElements = 1024;  // of a piece, for its shift; at least a 64th of it
 
-double work_ns(const ChannelLayout& layout) {
-  return kNsPerElement * static_cast<double>(layout.elements());
-}
+double work_ns(const ChannelLayout& layout) { return kNsPerElement * static_cast<double>(layout.elements()); }
 
 // Zeroed sums of each chunk and channel: kSums rows of `channels` for every chunk.
 template <int kSums>

@@ -36,7 +36,8 @@ struct SpanCopy {
   int64_t row_stride, pixel_stride;
   bool written = false;
 
-  // Reads the source row at `offset`. The first row read writes the whole block, zeros included; further ones add.
+  // Reads the source row at `offset`. The first row read writes the whole block, zeros included; further ones
+  // add.
   void read_row(int64_t offset) {
     const AxisGather& axis = g.axis[kAxes - 1];
     const int64_t j = span.position[kAxes - 1], end = j + span.length;
@@ -50,7 +51,8 @@ struct SpanCopy {
     if (inner.extra.empty()) return;
     auto it = std::lower_bound(inner.extra.begin(), inner.extra.end(), j,
                                [](const std::pair<int64_t, int64_t>& e, int64_t v) { return e.first < v; });
-    for (; it != inner.extra.end() && it->first < end; ++it) copy(offset, it->first - j, it->second, 1, 1, true);
+    for (; it != inner.extra.end() && it->first < end; ++it)
+      copy(offset, it->first - j, it->second, 1, 1, true);
   }
 
   void copy(int64_t offset, int64_t at, int64_t from, int64_t step, int64_t pixels, bool add) {
@@ -58,8 +60,8 @@ struct SpanCopy {
     const ImageView& s = g.source;
     const int64_t stride = s.stride[kAxes - 1];
     table.copy_block[static_cast<int>(s.dtype)](
-        {element(s.data, s.dtype, offset + channel * s.channel_stride + from * stride), s.channel_stride, step * stride,
-         dst + at * pixel_stride, row_stride, pixel_stride, rows, pixels, add});
+        {element(s.data, s.dtype, offset + channel * s.channel_stride + from * stride), s.channel_stride,
+         step * stride, dst + at * pixel_stride, row_stride, pixel_stride, rows, pixels, add});
   }
 
   void run(const TapMap& outer0, const TapMap& outer1) {
@@ -85,9 +87,10 @@ ChannelRange channels_of(const FeatureOrder& o, int64_t tap, int64_t begin, int6
 
 // One panel's worth of pack_pixels: features [begin, end) land at (feature - begin) * feature_stride.
 template <class T>
-void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t first_channel,
-                   const FeatureOrder& order, int64_t begin, int64_t end, int64_t feature_stride, int64_t panel_pixels,
-                   int64_t panel_stride, int64_t pixel_stride, T* packed) {
+void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
+                   int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t end,
+                   int64_t feature_stride, int64_t panel_pixels, int64_t panel_stride, int64_t pixel_stride,
+                   T* packed) {
   int64_t tap = 0;
   for (const TapMap& t0 : g.axis[0].taps)
     for (const TapMap& t1 : g.axis[1].taps)
@@ -99,7 +102,14 @@ void pack_features(const KernelTable& table, const PixelGather& g, const std::ve
         for (const PixelSpan& span : spans) {
           T* dst = packed + feature * feature_stride + span.first / panel_pixels * panel_stride +
                    span.first % panel_pixels * pixel_stride;
-          SpanCopy<T>{table, g, span, t2, first_channel + c.low, c.high - c.low, dst, feature_stride * order.channel_step,
+          SpanCopy<T>{table,
+                      g,
+                      span,
+                      t2,
+                      first_channel + c.low,
+                      c.high - c.low,
+                      dst,
+                      feature_stride * order.channel_step,
                       pixel_stride}
               .run(t0, t1);
         }
@@ -108,7 +118,8 @@ void pack_features(const KernelTable& table, const PixelGather& g, const std::ve
 
 }  // namespace
 
-void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel, std::vector<PixelSpan>* spans) {
+void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel,
+                    std::vector<PixelSpan>* spans) {
   spans->clear();
   const int64_t n0 = g.axis[0].positions, n1 = g.axis[1].positions, n2 = g.axis[2].positions;
   PixelSpan s;
@@ -142,13 +153,13 @@ void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, i
 }
 
 template <class T>
-void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t first_channel,
-                 const FeatureOrder& order, int64_t begin, int64_t count, bool features_are_lines, const PanelLayout& layout,
-                 T* packed) {
+void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
+                 int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t count,
+                 bool features_are_lines, const PanelLayout& layout, T* packed) {
   constexpr int64_t kOne = int64_t{1} << 62;
   if (!features_are_lines) {
-    pack_features(table, g, spans, first_channel, order, begin, begin + count, layout.depth_stride, layout.panel_lines,
-                  layout.panel_stride, layout.line_stride, packed);
+    pack_features(table, g, spans, first_channel, order, begin, begin + count, layout.depth_stride,
+                  layout.panel_lines, layout.panel_stride, layout.line_stride, packed);
     return;
   }
   for (int64_t at = 0; at < count; at += layout.panel_lines) {
@@ -173,8 +184,8 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
     const int64_t origin = m.first_filter * filter_stride + (first + at) * line_step;
     T* panel = packed + at / layout.panel_lines * layout.panel_stride;
     if (whole_kernel) {  // features lie in memory as they are numbered
-      copy({element(w.data, w.dtype, origin + begin), line_step, 1, panel, layout.line_stride, layout.depth_stride, rows, count,
-            false});
+      copy({element(w.data, w.dtype, origin + begin), line_step, 1, panel, layout.line_stride,
+            layout.depth_stride, rows, count, false});
       continue;
     }
     for (int64_t t = 0; t < order.taps; ++t) {
@@ -188,13 +199,17 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
   }
 }
 
-template void pack_pixels<float>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&, int64_t,
-                                 const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&, float*);
-template void pack_pixels<double>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&, int64_t,
-                                  const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&, double*);
-template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&, const FeatureOrder&,
-                                  int64_t, int64_t, int64_t, int64_t, const PanelLayout&, float*);
-template void pack_filters<double>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&, const FeatureOrder&,
-                                   int64_t, int64_t, int64_t, int64_t, const PanelLayout&, double*);
+template void pack_pixels<float>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&,
+                                 int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
+                                 float*);
+template void pack_pixels<double>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&,
+                                  int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
+                                  double*);
+template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&,
+                                  const FeatureOrder&, int64_t, int64_t, int64_t, int64_t, const PanelLayout&,
+                                  float*);
+template void pack_filters<double>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&,
+                                   const FeatureOrder&, int64_t, int64_t, int64_t, int64_t,
+                                   const PanelLayout&, double*);
 
 }  // namespace fastconv::cpu

@@ -1,5 +1,5 @@
-// Packers: read a tensor through a view and write it as the panels of a matrix product (kernel_table.h has the picture).
-// A matrix here is lines x depth; lines are rows of A or columns of B, depth is the reduction.
+// Packers: read a tensor through a view and write it as the panels of a matrix product (kernel_table.h has
+// the picture). A matrix here is lines x depth; lines are rows of A or columns of B, depth is the reduction.
 #pragma once
 
 #include <vector>
@@ -9,18 +9,21 @@
 
 namespace fastconv::cpu {
 
-// Where line l, depth k lands: (l / panel_lines) * panel_stride + (l % panel_lines) * line_stride + k * depth_stride.
+// Where line l, depth k lands: (l / panel_lines) * panel_stride + (l % panel_lines) * line_stride + k *
+// depth_stride.
 struct PanelLayout {
   int64_t panel_lines, panel_stride, line_stride, depth_stride;
 
-  static PanelLayout rows(const GemmKernels& kernels, int64_t lines) { return {lines > 0 ? lines : 1, 0, kernels.row_pitch, 1}; }
+  static PanelLayout rows(const GemmKernels& kernels, int64_t lines) {
+    return {lines > 0 ? lines : 1, 0, kernels.row_pitch, 1};
+  }
   static PanelLayout columns(const GemmKernels& kernels, int64_t depth) {
     return {kernels.nr, kernels.nr * depth, 1, kernels.nr};
   }
 };
 
-// Numbers the pairs (channel, tap) of one group: channel * channel_step + tap * tap_step. Channel-major where pixels are
-// contiguous in memory, tap-major where channels are.
+// Numbers the pairs (channel, tap) of one group: channel * channel_step + tap * tap_step. Channel-major where
+// pixels are contiguous in memory, tap-major where channels are.
 struct FeatureOrder {
   int64_t channels, taps, channel_step, tap_step;
   int64_t count() const { return channels * taps; }
@@ -35,28 +38,30 @@ struct PixelSpan {
 };
 
 // Cuts pixels [begin, begin + count) at the ends of rows and at multiples of `panel` from `begin`.
-void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel, std::vector<PixelSpan>* spans);
+void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel,
+                    std::vector<PixelSpan>* spans);
 
 // The address of each pixel of `spans` in the result, in elements.
 void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t* offsets);
 
-// Features [begin, begin + count) of the pixels of `spans`, for the channels from first_channel on: lines are pixels
-// and depth is features, or (`features_are_lines`) the other way round. T is the compute type.
+// Features [begin, begin + count) of the pixels of `spans`, for the channels from first_channel on: lines are
+// pixels and depth is features, or (`features_are_lines`) the other way round. T is the compute type.
 template <class T>
-void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t first_channel,
-                 const FeatureOrder& order, int64_t begin, int64_t count, bool features_are_lines, const PanelLayout& layout,
-                 T* packed);
+void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
+                 int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t count,
+                 bool features_are_lines, const PanelLayout& layout, T* packed);
 
-// Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin, begin + count).
-// Features run over the channels (by_channel: the filters first_feature ...) of a group and over g.kernel_tap.
+// Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin,
+// begin + count). Features run over the channels (by_channel: the filters first_feature ...) of a group and
+// over g.kernel_tap.
 struct FilterMatrix {
   FilterView filters;
-  bool by_channel;        // lines are w's channels, features its filters: the input gradient
-  int64_t first_filter;   // of the group
+  bool by_channel;       // lines are w's channels, features its filters: the input gradient
+  int64_t first_filter;  // of the group
 };
 template <class T>
-void pack_filters(const KernelTable& table, const FilterMatrix& matrix, const std::vector<int64_t>& kernel_tap,
-                  const FeatureOrder& order, int64_t first, int64_t lines, int64_t begin, int64_t count,
-                  const PanelLayout& layout, T* packed);
+void pack_filters(const KernelTable& table, const FilterMatrix& matrix,
+                  const std::vector<int64_t>& kernel_tap, const FeatureOrder& order, int64_t first,
+                  int64_t lines, int64_t begin, int64_t count, const PanelLayout& layout, T* packed);
 
 }  // namespace fastconv::cpu

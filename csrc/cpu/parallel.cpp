@@ -24,7 +24,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kWakeWorthNs = 20e3;  // below this much work, waking a thread costs more than it gains
-constexpr int kSpins = 4000;           // looks for the next job before a worker goes to sleep, about 20 microseconds
+constexpr int kSpins = 4000;  // looks for the next job before a worker goes to sleep, about 20 microseconds
 
 #if defined(__x86_64__)
 class FlushDenormals {
@@ -75,8 +75,8 @@ struct Job {
   }
 };
 
-// One job at a time; a caller who finds the pool taken does its work alone. Workers are detached and never end: the pool is
-// never destroyed, and a forked child, which has none of the threads, starts a new one.
+// One job at a time; a caller who finds the pool taken does its work alone. Workers are detached and never
+// end: the pool is never destroyed, and a forked child, which has none of the threads, starts a new one.
 class ThreadPool {
  public:
   void run(Job* job, int helpers) {

@@ -1,5 +1,5 @@
-// The one place that knows of threads. A small pool of our own rather than OpenMP: it lives through fork(), brings no second
-// runtime into a process that already has one, and lets many callers in at once.
+// The one place that knows of threads. A small pool of our own rather than OpenMP: it lives through fork(),
+// brings no second runtime into a process that already has one, and lets many callers in at once.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,18 @@ using TaskFunction = void (*)(const void* body, std::int64_t task, int worker);
 void run_tasks(std::int64_t count, double work_ns, int threads, TaskFunction call, const void* body);
 }  // namespace detail
 
-// Calls body(task, worker) once for each task in [0, count), on up to `threads` threads, and returns when all are done.
-// worker < threads tells concurrent calls apart (for scratch memory). Tasks are handed out one by one in order; what a
-// task computes must not depend on its worker. work_ns estimates the time of all tasks on one thread: small work stays on
-// the caller's thread. While tasks run, denormals are flushed to zero; the caller's floating-point state comes back.
-// The first exception of a task is rethrown here, after the other tasks.
+// Calls body(task, worker) once for each task in [0, count), on up to `threads` threads, and returns when all
+// are done. worker < threads tells concurrent calls apart (for scratch memory). Tasks are handed out one by
+// one in order; what a task computes must not depend on its worker. work_ns estimates the time of all tasks
+// on one thread: small work stays on the caller's thread. While tasks run, denormals are flushed to zero; the
+// caller's floating-point state comes back. The first exception of a task is rethrown here, after the other
+// tasks.
 template <class Body>
 void parallel_for(std::int64_t count, double work_ns, int threads, const Body& body) {
   detail::run_tasks(
       count, work_ns, threads,
-      [](const void* b, std::int64_t task, int worker) { (*static_cast<const Body*>(b))(task, worker); }, &body);
+      [](const void* b, std::int64_t task, int worker) { (*static_cast<const Body*>(b))(task, worker); },
+      &body);
 }
 
 }  // namespace fastconv::cpu

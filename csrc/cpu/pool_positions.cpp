@@ -15,9 +15,7 @@ namespace {
 
 constexpr double kNsPerElement = 1;
 
-int64_t plane_count(const ImageView& v, bool lanes) {
-  return lanes ? v.batch : v.batch * v.channels;
-}
+int64_t plane_count(const ImageView& v, bool lanes) { return lanes ? v.batch : v.batch * v.channels; }
 int64_t plane_offset(const ImageView& v, bool lanes, int64_t plane) {
   return lanes ? plane * v.batch_stride
                : plane / v.channels * v.batch_stride + plane % v.channels * v.channel_stride;
@@ -96,12 +94,8 @@ void copy_all(const PoolPositions& p, bool scatter) {
 
 }  // namespace
 
-void scatter_values(const PoolPositions& p) {
-  copy_all(p, true);
-}
-void gather_values(const PoolPositions& p) {
-  copy_all(p, false);
-}
+void scatter_values(const PoolPositions& p) { copy_all(p, true); }
+void gather_values(const PoolPositions& p) { copy_all(p, false); }
 
 void scatter_sums(const PoolPositions& p) {
   constexpr int64_t kChannelBlock = 64;

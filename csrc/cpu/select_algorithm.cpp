@@ -22,7 +22,8 @@ constexpr int64_t kWidestWindow = int64_t{1} << 20;
 
 bool direct_serves(const ConvProblem& p, std::string* why_not) {
   if (p.channels_per_group() != 1) {
-    *why_not = "direct serves one input channel per group only, got " + std::to_string(p.channels_per_group());
+    *why_not =
+        "direct serves one input channel per group only, got " + std::to_string(p.channels_per_group());
     return false;
   }
   int64_t covered = p.kernel[0];
@@ -38,8 +39,8 @@ bool direct_serves(const ConvProblem& p, std::string* why_not) {
 
 }  // namespace
 
-Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction, Dtype dtype, Precision precision,
-                      const std::string& requested, const Machine& machine) {
+Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction, Dtype dtype,
+                      Precision precision, const std::string& requested, const Machine& machine) {
   std::string why_not;
   const bool direct = direct_serves(p, &why_not);
   Plan plan{direct ? Algorithm::direct : Algorithm::implicit_gemm, machine, {}};
@@ -47,16 +48,20 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
     plan.algorithm = Algorithm::implicit_gemm;
     if (direct) why_not = "direct would serve this call, but implicit_gemm was asked for";
   } else if (requested == "direct") {
-    if (!direct) throw std::invalid_argument(function + ": algorithm='direct' can't serve this call: " + why_not + "; use algorithm='auto'");
+    if (!direct)
+      throw std::invalid_argument(function + ": algorithm='direct' can't serve this call: " + why_not +
+                                  "; use algorithm='auto'");
   } else if (requested == "winograd" || requested == "fft") {
-    throw std::invalid_argument(function + ": algorithm='" + requested + "' can't serve this call: this version has no such route; "
+    throw std::invalid_argument(function + ": algorithm='" + requested +
+                                "' can't serve this call: this version has no such route; "
                                 "use algorithm='auto'");
   } else if (requested != "auto") {
     throw std::invalid_argument(function + ": algorithm is '" + requested +
                                 "', expected 'auto', 'implicit_gemm', 'direct', 'winograd' or 'fft'");
   }
   if (precision != Precision::highest && compute_dtype(dtype) == Dtype::float32) {
-    plan.reasons.emplace_back("no route of lower precision is built: products are exact to float32, sums are kept in float32");
+    plan.reasons.emplace_back(
+        "no route of lower precision is built: products are exact to float32, sums are kept in float32");
   }
   if (!why_not.empty()) plan.reasons.push_back(why_not);
   plan.reasons.emplace_back("winograd and tile routes are not built");

@@ -1,4 +1,5 @@
-// Which route serves a call, and why not another: a pure function of the problem, the precision and the machine.
+// Which route serves a call, and why not another: a pure function of the problem, the precision and the
+// machine.
 #pragma once
 
 #include <string>
@@ -28,9 +29,10 @@ struct Plan {
   std::vector<std::string> reasons;  // why no faster route, for explain()
 };
 
-// requested: "auto" or the name of a route. std::invalid_argument where it is unknown or can't serve the call; `function` is
-// for the message. The choice never depends on the batch, so that an image's result does not either.
-Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype, Precision precision,
-                      const std::string& requested, const Machine& machine);
+// requested: "auto" or the name of a route. std::invalid_argument where it is unknown or can't serve the
+// call; `function` is for the message. The choice never depends on the batch, so that an image's result does
+// not either.
+Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
+                      Precision precision, const std::string& requested, const Machine& machine);
 
 }  // namespace fastconv::cpu

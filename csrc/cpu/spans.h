@@ -10,9 +10,7 @@ namespace fastconv::cpu {
 
 constexpr std::int64_t kSpan = 16384;  // elements; a multiple of every vector's lanes
 
-inline std::int64_t span_count(std::int64_t count) {
-  return (count + kSpan - 1) / kSpan;
-}
+inline std::int64_t span_count(std::int64_t count) { return (count + kSpan - 1) / kSpan; }
 
 // body(span, start, length) for each span of [0, count).
 template <class Body>

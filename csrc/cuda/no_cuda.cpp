@@ -9,9 +9,10 @@ namespace fastconv::cuda {
 bool available() { return false; }
 
 void require(const char* argument) {
-  throw std::invalid_argument(std::string(argument) +
-                              " lies on a CUDA device, but this build of fastconv has no CUDA back end; copy the array "
-                              "to the host first");
+  throw std::invalid_argument(
+      std::string(argument) +
+      " lies on a CUDA device, but this build of fastconv has no CUDA back end; copy the array "
+      "to the host first");
 }
 
 }  // namespace fastconv::cuda

@@ -9,7 +9,8 @@
 namespace fastconv::python {
 namespace {
 
-constexpr std::int64_t kPoolWorthBytes = 64 << 10;  // smaller results are better off with NumPy's own allocator
+constexpr std::int64_t kPoolWorthBytes = 64
+                                         << 10;  // smaller results are better off with NumPy's own allocator
 
 [[noreturn]] void type_error(const std::string& text) { throw py::type_error(text); }
 [[noreturn]] void value_error(const std::string& text) { throw py::value_error(text); }
@@ -18,10 +19,17 @@ std::string type_name(const py::handle& h) { return py::str(py::type::handle_of(
 
 bool read_dtype(const py::dtype& d, Dtype* out) {
   switch (d.num()) {
-    case py::detail::npy_api::NPY_FLOAT_: *out = Dtype::float32; return true;
-    case py::detail::npy_api::NPY_DOUBLE_: *out = Dtype::float64; return true;
-    case 23: *out = Dtype::float16; return true;  // NPY_HALF
-    default: break;
+    case py::detail::npy_api::NPY_FLOAT_:
+      *out = Dtype::float32;
+      return true;
+    case py::detail::npy_api::NPY_DOUBLE_:
+      *out = Dtype::float64;
+      return true;
+    case 23:
+      *out = Dtype::float16;
+      return true;  // NPY_HALF
+    default:
+      break;
   }
   if (d.itemsize() == 2 && std::string(py::str(d.attr("name"))) == "bfloat16") {
     *out = Dtype::bfloat16;
@@ -41,7 +49,9 @@ py::array as_numpy(const py::object& object, const std::string& function, const 
       const int kind = py::cast<int>(device[0]);
       constexpr int kCpu = 1, kCuda = 2;
       if (kind == kCuda) cuda::require(where.c_str());
-      if (kind != kCpu) value_error(where + " lies on a DLPack device of kind " + std::to_string(kind) + ", expected the CPU");
+      if (kind != kCpu)
+        value_error(where + " lies on a DLPack device of kind " + std::to_string(kind) +
+                    ", expected the CPU");
     }
     return py::cast<py::array>(py::module_::import("numpy").attr("from_dlpack")(object));
   }
@@ -71,7 +81,8 @@ Array::Array(const py::object& object, const char* function, const char* name)
     const std::string dtype_text = py::str(d);
     const std::string where = std::string(function) + ": " + name + " has dtype " + dtype_text;
     if (kind == 'i' || kind == 'u' || kind == 'b') {
-      type_error(where + ", but fastconv computes on floating-point arrays; use " + name + ".astype(np.float32)");
+      type_error(where + ", but fastconv computes on floating-point arrays; use " + name +
+                 ".astype(np.float32)");
     }
     type_error(where + ", expected float32, float64, float16 or bfloat16");
   }
@@ -95,8 +106,8 @@ py::array new_array(const Shape& shape, const py::dtype& dtype) {
   return py::array(dtype, shape, data, owner);
 }
 
-Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type, const char* function,
-               std::initializer_list<const Array*> inputs)
+Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type,
+               const char* function, std::initializer_list<const Array*> inputs)
     : out_(py::none()), dtype_(type) {
   if (out.is_none()) {
     target_ = new_array(shape, dtype);
@@ -116,7 +127,8 @@ Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype
   if (!given.writeable()) value_error(where + " is read-only");
   out_ = out;
   const char order = given.dtype().byteorder();
-  const bool direct = (given.flags() & py::array::c_style) && (order == '=' || order == '|') && whole_element_strides(given);
+  const bool direct =
+      (given.flags() & py::array::c_style) && (order == '=' || order == '|') && whole_element_strides(given);
   bool shared = false;
   if (direct) {
     const auto may_share = py::module_::import("numpy").attr("may_share_memory");
@@ -134,8 +146,8 @@ py::object Result::finish() {
 
 void require_same_dtype(const char* function, const Array& a, const Array& b) {
   if (a.dtype() == b.dtype()) return;
-  type_error(std::string(function) + ": " + a.name() + " has dtype " + name_of(a.dtype()) + ", but " + b.name() + " has " +
-             name_of(b.dtype()) + "; all arrays of one call share one dtype");
+  type_error(std::string(function) + ": " + a.name() + " has dtype " + name_of(a.dtype()) + ", but " +
+             b.name() + " has " + name_of(b.dtype()) + "; all arrays of one call share one dtype");
 }
 
 std::string shape_text(const Shape& shape) {
@@ -162,11 +174,13 @@ std::int64_t read_int(const char* function, const char* name, const py::handle& 
     int overflow = 0;
     const long long v = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
     if (overflow || v > kLargestBytes || v < -kLargestBytes) {
-      value_error(std::string(function) + ": " + name + " has the value " + std::string(py::str(index)) + ", which is too large");
+      value_error(std::string(function) + ": " + name + " has the value " + std::string(py::str(index)) +
+                  ", which is too large");
     }
     return v;
   }
-  type_error(std::string(function) + ": " + name + " must be made of integers, got " + std::string(py::repr(value)));
+  type_error(std::string(function) + ": " + name + " must be made of integers, got " +
+             std::string(py::repr(value)));
 }
 
 void read_axes(const char* function, const char* name, const py::object& value, int rank, std::int64_t least,
@@ -175,8 +189,9 @@ void read_axes(const char* function, const char* name, const py::object& value, 
   if (py::isinstance<py::sequence>(value) && !py::isinstance<py::str>(value)) {
     const auto sequence = py::reinterpret_borrow<py::sequence>(value);
     if (static_cast<int>(sequence.size()) != rank) {
-      value_error(std::string(function) + ": " + name + " has " + std::to_string(sequence.size()) + " values, expected " +
-                  std::to_string(rank) + " (one for each spatial axis) or a single int");
+      value_error(std::string(function) + ": " + name + " has " + std::to_string(sequence.size()) +
+                  " values, expected " + std::to_string(rank) +
+                  " (one for each spatial axis) or a single int");
     }
     for (int i = 0; i < rank; ++i) axes[kAxes - rank + i] = read_int(function, name, py::object(sequence[i]));
   } else {
@@ -193,7 +208,8 @@ void read_axes(const char* function, const char* name, const py::object& value, 
 
 Shape read_shape(const char* function, const char* name, const py::object& value) {
   if (!py::isinstance<py::sequence>(value) || py::isinstance<py::str>(value)) {
-    type_error(std::string(function) + ": " + name + " must be a sequence of ints, got " + std::string(py::repr(value)));
+    type_error(std::string(function) + ": " + name + " must be a sequence of ints, got " +
+               std::string(py::repr(value)));
   }
   Shape shape;
   for (const auto item : py::reinterpret_borrow<py::sequence>(value)) {
@@ -207,8 +223,8 @@ ImageView image_view(const Array& a, const char* function, int rank, bool channe
   if (a.ndim() != rank + 2 && a.ndim() != rank + 1) {
     static const char* const first[] = {"(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"};
     static const char* const last[] = {"(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"};
-    value_error(std::string(function) + ": " + a.name() + " has shape " + shape_text(a.shape()) + ", expected " +
-                (channels_last ? last : first)[rank - 1] + ", with or without N");
+    value_error(std::string(function) + ": " + a.name() + " has shape " + shape_text(a.shape()) +
+                ", expected " + (channels_last ? last : first)[rank - 1] + ", with or without N");
   }
   *batched = a.ndim() == rank + 2;
   const int offset = *batched ? 1 : 0;

@@ -1,5 +1,5 @@
-// Python arguments in, Python results out: arrays (NumPy, DLPack), sizes, words. Every message names the function, the
-// argument, what was got and what was expected.
+// Python arguments in, Python results out: arrays (NumPy, DLPack), sizes, words. Every message names the
+// function, the argument, what was got and what was expected.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -47,8 +47,9 @@ class Array {
 // A new C-contiguous array of `shape` in the dtype of `like`; large ones live in the buffer pool.
 py::array new_array(const Shape& shape, const py::dtype& dtype);
 
-// Where a result is written: a new array, or the caller's `out` (checked for shape, dtype and writability). An `out`
-// that is not C-contiguous or shares memory with an input is filled through a temporary: finish() copies it over.
+// Where a result is written: a new array, or the caller's `out` (checked for shape, dtype and writability).
+// An `out` that is not C-contiguous or shares memory with an input is filled through a temporary: finish()
+// copies it over.
 class Result {
  public:
   Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type, const char* function,
@@ -72,8 +73,8 @@ std::string shape_text(const Shape& shape);
 // data_format: true for "channels_last".
 bool read_channels_last(const std::string& function, const py::object& value);
 
-// An int, or a sequence of `rank` ints, into the last `rank` of three axes; the others get `fill`. Values below `least`
-// are a ValueError.
+// An int, or a sequence of `rank` ints, into the last `rank` of three axes; the others get `fill`. Values
+// below `least` are a ValueError.
 void read_axes(const char* function, const char* name, const py::object& value, int rank, std::int64_t least,
                std::int64_t fill, std::int64_t (&axes)[kAxes]);
 

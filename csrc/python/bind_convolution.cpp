@@ -12,11 +12,15 @@ namespace fastconv::python {
 namespace {
 
 // The two kinds of convolution share everything but which side of the problem the result is on.
-const std::int64_t (&result_size(const ConvCall& c))[kAxes] { return c.transposed ? c.problem.input : c.problem.output; }
-std::int64_t result_channels(const ConvCall& c) { return c.transposed ? c.problem.in_channels : c.problem.out_channels; }
+const std::int64_t (&result_size(const ConvCall& c)) [kAxes] {
+  return c.transposed ? c.problem.input : c.problem.output;
+} std::int64_t result_channels(const ConvCall& c) {
+  return c.transposed ? c.problem.in_channels : c.problem.out_channels;
+}
 
 Shape result_shape(const ConvCall& c) {
-  return image_shape(c.problem.batch, result_channels(c), result_size(c), c.problem.rank, c.channels_last, c.batched);
+  return image_shape(c.problem.batch, result_channels(c), result_size(c), c.problem.rank, c.channels_last,
+                     c.batched);
 }
 
 ImageView result_view(const ConvCall& c, void* data, Dtype dtype) {
@@ -28,8 +32,8 @@ FilterView filter_view(const ConvProblem& p, void* data, Dtype dtype) {
 }
 
 // x to y, or for a transposed convolution dy to dx of the problem it is the gradient of.
-void apply(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w, const cpu::Epilogue& epilogue,
-           const ImageView& to) {
+void apply(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w,
+           const cpu::Epilogue& epilogue, const ImageView& to) {
   if (c.transposed) {
     cpu::conv_input_gradient(plan, c.problem, from, w, epilogue, to);
   } else {
@@ -37,7 +41,8 @@ void apply(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, cons
   }
 }
 
-void apply_adjoint(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w, const ImageView& to) {
+void apply_adjoint(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w,
+                   const ImageView& to) {
   if (c.transposed) {
     cpu::conv_forward(plan, c.problem, from, w, {}, to);
   } else {
@@ -45,7 +50,8 @@ void apply_adjoint(const ConvCall& c, const cpu::Plan& plan, const ImageView& fr
   }
 }
 
-void weight_gradient(const ConvCall& c, const cpu::Plan& plan, const ImageView& dz, const ImageView& x, const FilterView& dw) {
+void weight_gradient(const ConvCall& c, const cpu::Plan& plan, const ImageView& dz, const ImageView& x,
+                     const FilterView& dw) {
   if (c.transposed) {
     cpu::conv_weight_gradient(plan, c.problem, x, dz, dw);
   } else {
@@ -68,8 +74,8 @@ std::optional<Array> read_bias(const ConvCall& c, const py::object& b, const Arr
   return bias;
 }
 
-py::object forward(ConvCall c, const py::object& x_object, const py::object& w_object, const py::object& b_object,
-                   const py::object& out) {
+py::object forward(ConvCall c, const py::object& x_object, const py::object& w_object,
+                   const py::object& b_object, const py::object& out) {
   const char* function = c.function.c_str();
   CallLog log(function);
   const Array x(x_object, function, "x");
@@ -77,13 +83,15 @@ py::object forward(ConvCall c, const py::object& x_object, const py::object& w_o
   require_same_dtype(function, x, w);
   const ImageView from = c.complete(x, w.shape());
   const std::optional<Array> b = read_bias(c, b_object, x);
-  const cpu::Plan plan = c.plan(c.transposed ? cpu::Direction::input_gradient : cpu::Direction::forward, x.dtype());
+  const cpu::Plan plan =
+      c.plan(c.transposed ? cpu::Direction::input_gradient : cpu::Direction::forward, x.dtype());
   if (log.wanted()) log.say(c.text(x, w, plan));
   Result y(out, result_shape(c), x.numpy_dtype(), x.dtype(), function, {&x, &w, b ? &*b : nullptr});
   const ImageView to = result_view(c, y.data(), x.dtype());
   {
     const py::gil_scoped_release release;
-    apply(c, plan, from, filter_view(c.problem, w.data(), w.dtype()), epilogue_of(b ? &*b : nullptr, c.activation), to);
+    apply(c, plan, from, filter_view(c.problem, w.data(), w.dtype()),
+          epilogue_of(b ? &*b : nullptr, c.activation), to);
   }
   return y.finish();
 }
@@ -93,8 +101,8 @@ Array read_result_like(const ConvCall& c, const py::object& object, const char* 
   Array a(object, c.function.c_str(), name);
   require_same_dtype(c.function.c_str(), x, a);
   if (a.shape() != result_shape(c)) {
-    throw py::value_error(c.function + ": " + name + " has shape " + shape_text(a.shape()) + ", expected the result's, " +
-                          shape_text(result_shape(c)));
+    throw py::value_error(c.function + ": " + name + " has shape " + shape_text(a.shape()) +
+                          ", expected the result's, " + shape_text(result_shape(c)));
   }
   return a;
 }
@@ -107,15 +115,16 @@ const void* in_compute_type(const Array& a, Buffer* copy) {
   return copy->data();
 }
 
-// dy times the activation's slope, laid out as the result, in the compute type: it is rounded once, with the gradients. For gelu and
-// silu what came before them is computed again.
-Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w, const Array* b,
-                          const Array& dy, const Array* y) {
+// dy times the activation's slope, laid out as the result, in the compute type: it is rounded once, with the
+// gradients. For gelu and silu what came before them is computed again.
+Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageView& from,
+                          const FilterView& w, const Array* b, const Array& dy, const Array* y) {
   const Dtype compute = compute_dtype(dy.dtype());
   Buffer dz(dy.elements() * size_of(compute)), wide_dy, wide_y;
   const void* upstream = in_compute_type(dy, &wide_dy);
   if (y) {
-    cpu::activation_grad(c.activation, compute, upstream, in_compute_type(*y, &wide_y), dz.data(), dy.elements());
+    cpu::activation_grad(c.activation, compute, upstream, in_compute_type(*y, &wide_y), dz.data(),
+                         dy.elements());
     return dz;
   }
   const Buffer before(dy.elements() * size_of(compute));
@@ -124,8 +133,9 @@ Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageV
   return dz;
 }
 
-py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_object, const py::object& w_object,
-                   const py::object& b_object, const py::object& y_object, const py::object& needs_object) {
+py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_object,
+                   const py::object& w_object, const py::object& b_object, const py::object& y_object,
+                   const py::object& needs_object) {
   const char* function = c.function.c_str();
   CallLog log(function);
   const std::array<bool, 3> needs = read_needs(function, needs_object);
@@ -139,7 +149,8 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   std::optional<Array> y;
   if (active && !cpu::slope_needs_input(c.activation)) {
     if (y_object.is_none()) {
-      throw py::value_error(c.function + ": activation='" + cpu::name_of(c.activation) + "' needs y, the forward's result");
+      throw py::value_error(c.function + ": activation='" + cpu::name_of(c.activation) +
+                            "' needs y, the forward's result");
     }
     y = read_result_like(c, y_object, "y", x).contiguous();
   }
@@ -163,17 +174,21 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
       dz = result_view(c, scaled.data(), compute_dtype(dtype));
     }
     if (dx) {
-      const ImageView to = contiguous_image(dx->mutable_data(), dtype, from.batch, from.channels, from.size, c.channels_last);
+      const ImageView to =
+          contiguous_image(dx->mutable_data(), dtype, from.batch, from.channels, from.size, c.channels_last);
       apply_adjoint(c, plan, dz, filters, to);
     }
     if (dw) weight_gradient(c, plan, dz, from, filter_view(c.problem, dw->mutable_data(), dtype));
     if (db) cpu::channel_sums(dz, dtype, db->mutable_data());
   }
-  const auto or_none = [](std::optional<py::array>& a) -> py::object { return a ? py::object(std::move(*a)) : py::none(); };
+  const auto or_none = [](std::optional<py::array>& a) -> py::object {
+    return a ? py::object(std::move(*a)) : py::none();
+  };
   return py::make_tuple(or_none(dx), or_none(dw), or_none(db));
 }
 
-// y[r] = activation(x[r] . w^T + b): a convolution with kernel 1 whose pixels are the rows of x, channels_last.
+// y[r] = activation(x[r] . w^T + b): a convolution with kernel 1 whose pixels are the rows of x,
+// channels_last.
 struct LinearCall {
   Array x, w;
   std::int64_t rows;
@@ -184,11 +199,13 @@ struct LinearCall {
       : x(Array(x_object, function, "x").contiguous()), w(Array(w_object, function, "w").contiguous()) {
     require_same_dtype(function, x, w);
     if (w.ndim() != 2 || w.size(0) < 1 || w.size(1) < 1) {
-      throw py::value_error(std::string(function) + ": w has shape " + shape_text(w.shape()) + ", expected (out, in)");
+      throw py::value_error(std::string(function) + ": w has shape " + shape_text(w.shape()) +
+                            ", expected (out, in)");
     }
     if (x.ndim() < 1 || x.size(x.ndim() - 1) != w.size(1)) {
-      throw py::value_error(std::string(function) + ": x has shape " + shape_text(x.shape()) + ", but w of shape " +
-                            shape_text(w.shape()) + " reads (..., " + std::to_string(w.size(1)) + ")");
+      throw py::value_error(std::string(function) + ": x has shape " + shape_text(x.shape()) +
+                            ", but w of shape " + shape_text(w.shape()) + " reads (..., " +
+                            std::to_string(w.size(1)) + ")");
     }
     rows = x.elements() / w.size(1);
     result_shape = x.shape();
@@ -204,8 +221,9 @@ struct LinearCall {
   }
   FilterView filters(void* data) const { return {data, x.dtype(), w.size(0), w.size(1), 1}; }
   cpu::Plan plan(const char* function, const py::object& precision) const {
-    return cpu::select_algorithm(function, problem, cpu::Direction::forward, x.dtype(), read_precision(function, precision),
-                                 "implicit_gemm", cpu::Machine::current());
+    return cpu::select_algorithm(function, problem, cpu::Direction::forward, x.dtype(),
+                                 read_precision(function, precision), "implicit_gemm",
+                                 cpu::Machine::current());
   }
 };
 
@@ -220,7 +238,8 @@ py::object linear(const py::object& x_object, const py::object& w_object, const 
     b.emplace(b_object, function, "b");
     require_same_dtype(function, c.x, *b);
     if (b->ndim() != 1 || b->size(0) != c.w.size(0)) {
-      throw py::value_error("linear: b has shape " + shape_text(b->shape()) + ", expected " + shape_text({c.w.size(0)}));
+      throw py::value_error("linear: b has shape " + shape_text(b->shape()) + ", expected " +
+                            shape_text({c.w.size(0)}));
     }
   }
   const cpu::Plan plan = c.plan(function, precision);
@@ -243,7 +262,8 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
   const Array dy = Array(dy_object, function, "dy").contiguous();
   require_same_dtype(function, c.x, dy);
   if (dy.shape() != c.result_shape) {
-    throw py::value_error("grad.linear: dy has shape " + shape_text(dy.shape()) + ", expected " + shape_text(c.result_shape));
+    throw py::value_error("grad.linear: dy has shape " + shape_text(dy.shape()) + ", expected " +
+                          shape_text(c.result_shape));
   }
   const cpu::Plan plan = c.plan(function, py::none());
   std::optional<py::array> dx, dw, db;
@@ -253,11 +273,17 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
   {
     const py::gil_scoped_release release;
     const ImageView dz = c.image(dy.data(), c.w.size(0));
-    if (dx) cpu::conv_input_gradient(plan, c.problem, dz, c.filters(c.w.data()), {}, c.image(dx->mutable_data(), c.w.size(1)));
-    if (dw) cpu::conv_weight_gradient(plan, c.problem, dz, c.image(c.x.data(), c.w.size(1)), c.filters(dw->mutable_data()));
+    if (dx)
+      cpu::conv_input_gradient(plan, c.problem, dz, c.filters(c.w.data()), {},
+                               c.image(dx->mutable_data(), c.w.size(1)));
+    if (dw)
+      cpu::conv_weight_gradient(plan, c.problem, dz, c.image(c.x.data(), c.w.size(1)),
+                                c.filters(dw->mutable_data()));
     if (db) cpu::channel_sums(dz, dy.dtype(), db->mutable_data());
   }
-  const auto or_none = [](std::optional<py::array>& a) -> py::object { return a ? py::object(std::move(*a)) : py::none(); };
+  const auto or_none = [](std::optional<py::array>& a) -> py::object {
+    return a ? py::object(std::move(*a)) : py::none();
+  };
   return py::make_tuple(or_none(dx), or_none(dw), or_none(db));
 }
 
@@ -265,28 +291,29 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
 
 void bind_convolution(py::module_& m) {
   using O = const py::object&;
-  m.def("conv", [](int rank, O x, O w, O b, O stride, O padding, O dilation, O groups, O padding_mode, O data_format, O activation,
-                   O precision, O algorithm, O out) {
-    return forward(ConvCall("conv", rank, false, stride, padding, py::int_(0), dilation, groups, padding_mode, data_format,
-                            activation, precision, algorithm),
-                   x, w, b, out);
-  });
-  m.def("conv_transpose", [](int rank, O x, O w, O b, O stride, O padding, O output_padding, O dilation, O groups, O data_format,
-                             O activation, O precision, O algorithm, O out) {
-    return forward(ConvCall("conv_transpose", rank, true, stride, padding, output_padding, dilation, groups, py::str("zeros"),
+  m.def("conv", [](int rank, O x, O w, O b, O stride, O padding, O dilation, O groups, O padding_mode,
+                   O data_format, O activation, O precision, O algorithm, O out) {
+    return forward(ConvCall("conv", rank, false, stride, padding, py::int_(0), dilation, groups, padding_mode,
                             data_format, activation, precision, algorithm),
                    x, w, b, out);
   });
-  m.def("conv_grad", [](int rank, O dy, O x, O w, O b, O y, O needs, O stride, O padding, O dilation, O groups, O padding_mode,
-                        O data_format, O activation, O precision, O algorithm) {
-    return gradient(ConvCall("grad.conv", rank, false, stride, padding, py::int_(0), dilation, groups, padding_mode, data_format,
-                             activation, precision, algorithm),
+  m.def("conv_transpose", [](int rank, O x, O w, O b, O stride, O padding, O output_padding, O dilation,
+                             O groups, O data_format, O activation, O precision, O algorithm, O out) {
+    return forward(ConvCall("conv_transpose", rank, true, stride, padding, output_padding, dilation, groups,
+                            py::str("zeros"), data_format, activation, precision, algorithm),
+                   x, w, b, out);
+  });
+  m.def("conv_grad", [](int rank, O dy, O x, O w, O b, O y, O needs, O stride, O padding, O dilation,
+                        O groups, O padding_mode, O data_format, O activation, O precision, O algorithm) {
+    return gradient(ConvCall("grad.conv", rank, false, stride, padding, py::int_(0), dilation, groups,
+                             padding_mode, data_format, activation, precision, algorithm),
                     dy, x, w, b, y, needs);
   });
-  m.def("conv_transpose_grad", [](int rank, O dy, O x, O w, O b, O y, O needs, O stride, O padding, O output_padding, O dilation,
-                                  O groups, O data_format, O activation, O precision, O algorithm) {
-    return gradient(ConvCall("grad.conv_transpose", rank, true, stride, padding, output_padding, dilation, groups,
-                             py::str("zeros"), data_format, activation, precision, algorithm),
+  m.def("conv_transpose_grad", [](int rank, O dy, O x, O w, O b, O y, O needs, O stride, O padding,
+                                  O output_padding, O dilation, O groups, O data_format, O activation,
+                                  O precision, O algorithm) {
+    return gradient(ConvCall("grad.conv_transpose", rank, true, stride, padding, output_padding, dilation,
+                             groups, py::str("zeros"), data_format, activation, precision, algorithm),
                     dy, x, w, b, y, needs);
   });
   m.def("linear", &linear);

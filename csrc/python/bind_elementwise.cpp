@@ -58,9 +58,7 @@ std::int64_t last_axis(const char* function, const Array& x) {
   if (x.ndim() == 0) throw py::value_error(std::string(function) + ": " + x.name() + " has no axis");
   return x.size(x.ndim() - 1);
 }
-std::int64_t row_count(const Array& x, std::int64_t cols) {
-  return cols == 0 ? 0 : x.elements() / cols;
-}
+std::int64_t row_count(const Array& x, std::int64_t cols) { return cols == 0 ? 0 : x.elements() / cols; }
 
 py::array softmax(const py::object& x_object) {
   const Array x = Array(x_object, "softmax", "x").contiguous();

@@ -42,8 +42,9 @@ Operation read_operation(const std::string& text) {
     o.rank = rest[0] - '0';
     return o;
   }
-  throw py::value_error("explain: operation is '" + text +
-                        "', expected conv1d to conv3d or conv_transpose1d to conv_transpose3d, or one of them after 'grad.'");
+  throw py::value_error(
+      "explain: operation is '" + text +
+      "', expected conv1d to conv3d or conv_transpose1d to conv_transpose3d, or one of them after 'grad.'");
 }
 
 struct Report {
@@ -51,7 +52,9 @@ struct Report {
   std::int64_t workspace = 0, flops = 0, bytes = 0;
 
   void add(const char* prefix, const cpu::GemmBlocking& b) {
-    const auto set = [&](const char* name, std::int64_t v) { blocking[py::str(std::string(prefix) + name)] = v; };
+    const auto set = [&](const char* name, std::int64_t v) {
+      blocking[py::str(std::string(prefix) + name)] = v;
+    };
     set("depth", b.depth);
     set("rows", b.rows);
     set("cols", b.cols);
@@ -60,16 +63,19 @@ struct Report {
   }
 };
 
-void report_product(const ConvProblem& p, const cpu::Machine& machine, const std::vector<PixelGather>& gathers,
-                    const FilterView& w, bool by_channel, const char* prefix, Report* r) {
+void report_product(const ConvProblem& p, const cpu::Machine& machine,
+                    const std::vector<PixelGather>& gathers, const FilterView& w, bool by_channel,
+                    const char* prefix, Report* r) {
   if (gathers.empty()) return;
-  const auto shape = cpu::shape_of(machine, gathers[0], w, by_channel, p.groups, p.groups * static_cast<std::int64_t>(gathers.size()));
+  const auto shape = cpu::shape_of(machine, gathers[0], w, by_channel, p.groups,
+                                   p.groups * static_cast<std::int64_t>(gathers.size()));
   r->add(prefix, shape.blocking);
   r->workspace = std::max(r->workspace, cpu::workspace_bytes(machine, gathers, w, by_channel, p.groups));
   r->flops += p.flops();
 }
 
-void report_weight_gradient(const ConvProblem& p, const cpu::Machine& machine, const ImageView& dy, const ImageView& x, Report* r) {
+void report_weight_gradient(const ConvProblem& p, const cpu::Machine& machine, const ImageView& dy,
+                            const ImageView& x, Report* r) {
   const PixelGather own = own_pixels(dy), gather = forward_gather(p, x, dy);
   const auto shape = cpu::shape_of(machine, own, gather, p.groups);
   r->add("dw.", shape.blocking.gemm);
@@ -80,18 +86,22 @@ void report_weight_gradient(const ConvProblem& p, const cpu::Machine& machine, c
 
 using O = const py::object&;
 
-py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_object, O stride, O padding, O dilation, O groups,
-                 O padding_mode, O data_format, O precision, O algorithm, O output_padding) {
+py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_object, O stride, O padding,
+                 O dilation, O groups, O padding_mode, O data_format, O precision, O algorithm,
+                 O output_padding) {
   const Operation o = read_operation(operation);
-  ConvCall c(o.transposed ? "conv_transpose" : "conv", o.rank, o.transposed, stride, padding, output_padding, dilation, groups,
-             padding_mode, data_format, py::none(), precision, algorithm);
+  ConvCall c(o.transposed ? "conv_transpose" : "conv", o.rank, o.transposed, stride, padding, output_padding,
+             dilation, groups, padding_mode, data_format, py::none(), precision, algorithm);
   const Dtype dtype = read_dtype_name("explain", dtype_object);
-  const Shape shape = read_shape("explain", "x_shape", x_shape), filter_shape = read_shape("explain", "w_shape", w_shape);
+  const Shape shape = read_shape("explain", "x_shape", x_shape),
+              filter_shape = read_shape("explain", "w_shape", w_shape);
   c.complete(shape, filter_shape);
   const ConvProblem& p = c.problem;
-  const cpu::Plan plan = c.plan(o.transposed != o.gradient ? cpu::Direction::input_gradient : cpu::Direction::forward, dtype);
+  const cpu::Plan plan =
+      c.plan(o.transposed != o.gradient ? cpu::Direction::input_gradient : cpu::Direction::forward, dtype);
   const ImageView input = contiguous_image(nullptr, dtype, p.batch, p.in_channels, p.input, c.channels_last);
-  const ImageView output = contiguous_image(nullptr, dtype, p.batch, p.out_channels, p.output, c.channels_last);
+  const ImageView output =
+      contiguous_image(nullptr, dtype, p.batch, p.out_channels, p.output, c.channels_last);
   const FilterView w{nullptr, dtype, p.out_channels, p.channels_per_group(), p.taps()};
 
   Report r;
@@ -108,8 +118,9 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
     report_weight_gradient(p, plan.machine, output, input, &r);
   }
   const std::int64_t element_bytes = size_of(dtype);
-  const std::int64_t once = element_bytes * (p.batch * (p.in_channels * product(p.input) + p.out_channels * product(p.output)) +
-                                             p.out_channels * p.channels_per_group() * p.taps());
+  const std::int64_t once =
+      element_bytes * (p.batch * (p.in_channels * product(p.input) + p.out_channels * product(p.output)) +
+                       p.out_channels * p.channels_per_group() * p.taps());
   r.bytes = o.gradient ? 2 * once : once;
 
   const cpu::GemmKernels& k = plan.machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
@@ -126,8 +137,8 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
   d["workspace_bytes"] = r.workspace;
   d["flops"] = r.flops;
   d["bytes"] = r.bytes;
-  d["output_shape"] = py::tuple(py::cast(image_shape(p.batch, o.transposed ? p.in_channels : p.out_channels, size, p.rank,
-                                                     c.channels_last, c.batched)));
+  d["output_shape"] = py::tuple(py::cast(image_shape(p.batch, o.transposed ? p.in_channels : p.out_channels,
+                                                     size, p.rank, c.channels_last, c.batched)));
   d["reasons"] = py::cast(plan.reasons);
   return d;
 }

@@ -32,7 +32,9 @@ double measure_fma_rate(const std::string& dtype, double seconds) {
 }
 
 double measure_copy_rate(std::int64_t bytes, double seconds) {
-  if (bytes < 4096) throw py::value_error("measure_copy_rate: bytes is " + std::to_string(bytes) + ", expected at least 4096");
+  if (bytes < 4096)
+    throw py::value_error("measure_copy_rate: bytes is " + std::to_string(bytes) +
+                          ", expected at least 4096");
   const py::gil_scoped_release release;
   const Buffer from(bytes), to(bytes);
   std::memset(from.data(), 1, static_cast<std::size_t>(bytes));
@@ -43,7 +45,8 @@ double measure_copy_rate(std::int64_t bytes, double seconds) {
   for (const double end = seconds_now() + seconds; seconds_now() < end;) {
     const double start = seconds_now();
     cpu::parallel_for(threads, 1e9, threads, [&](std::int64_t task, int) {
-      std::memcpy(to.as<char>() + task * share, from.as<char>() + task * share, static_cast<std::size_t>(share));
+      std::memcpy(to.as<char>() + task * share, from.as<char>() + task * share,
+                  static_cast<std::size_t>(share));
     });
     best = std::max(best, 2.0 * static_cast<double>(share * threads) / (seconds_now() - start));
   }
@@ -91,7 +94,8 @@ void bind_runtime(py::module_& m) {
   set_pool_limits(memory / 4, memory);
   cpu::active_table();  // an unknown FASTCONV_ISA fails at import, not in the middle of a call
   m.def("set_num_threads", [](const py::object& n) {
-    cpu::set_num_threads(static_cast<int>(std::min<std::int64_t>(read_int("set_num_threads", "n", n), 1 << 20)));
+    cpu::set_num_threads(
+        static_cast<int>(std::min<std::int64_t>(read_int("set_num_threads", "n", n), 1 << 20)));
   });
   m.def("get_num_threads", &cpu::num_threads);
   m.def("isa", [] { return std::string(cpu::active_table().isa); });

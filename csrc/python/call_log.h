@@ -1,4 +1,5 @@
-// A line per call for fastconv's logger, where FASTCONV_VERBOSE asks for it; one atomic load where it does not.
+// A line per call for fastconv's logger, where FASTCONV_VERBOSE asks for it; one atomic load where it does
+// not.
 #pragma once
 
 #include <chrono>
@@ -9,7 +10,8 @@
 
 namespace fastconv::python {
 
-// Lives for the length of a call, with the GIL held at both ends. `describe` is called only where a line is wanted.
+// Lives for the length of a call, with the GIL held at both ends. `describe` is called only where a line is
+// wanted.
 class CallLog {
  public:
   explicit CallLog(const char* function);

@@ -15,14 +15,16 @@ const char* const kPaddingModes[] = {"zeros", "reflect", "replicate", "circular"
 
 // The index of a word in a list, or a ValueError that gives the list.
 template <std::size_t N>
-int read_word(const std::string& function, const char* name, const py::object& value, const char* const (&words)[N]) {
+int read_word(const std::string& function, const char* name, const py::object& value,
+              const char* const (&words)[N]) {
   if (py::isinstance<py::str>(value)) {
     const auto word = py::cast<std::string>(value);
     for (std::size_t i = 0; i < N; ++i)
       if (word == words[i]) return static_cast<int>(i);
   }
   std::string text = function + ": " + name + " is " + std::string(py::repr(value)) + ", expected ";
-  for (std::size_t i = 0; i < N; ++i) text += std::string(i == 0 ? "'" : i + 1 == N ? " or '" : ", '") + words[i] + "'";
+  for (std::size_t i = 0; i < N; ++i)
+    text += std::string(i == 0 ? "'" : i + 1 == N ? " or '" : ", '") + words[i] + "'";
   throw py::value_error(text);
 }
 
@@ -34,7 +36,8 @@ cpu::Precision read_precision(const std::string& function, const py::object& val
 }
 
 void set_default_precision(const py::object& value) {
-  process_precision.store(static_cast<cpu::Precision>(read_word("set_precision", "precision", value, kPrecisions)));
+  process_precision.store(
+      static_cast<cpu::Precision>(read_word("set_precision", "precision", value, kPrecisions)));
 }
 
 std::string default_precision() { return kPrecisions[static_cast<int>(process_precision.load())]; }
@@ -47,17 +50,19 @@ cpu::Activation read_activation(const std::string& function, const py::object& v
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value) {
   std::array<bool, 3> needs{};
   if (!py::isinstance<py::sequence>(value) || py::len(value) != 3) {
-    throw py::value_error(function + ": needs is " + std::string(py::repr(value)) + ", expected three truth values: for dx, dw and db");
+    throw py::value_error(function + ": needs is " + std::string(py::repr(value)) +
+                          ", expected three truth values: for dx, dw and db");
   }
   const auto sequence = py::reinterpret_borrow<py::sequence>(value);
   for (std::size_t i = 0; i < 3; ++i) needs[i] = py::bool_(py::object(sequence[i]));
   return needs;
 }
 
-ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::object& stride, const py::object& padding,
-                   const py::object& output_padding, const py::object& dilation, const py::object& groups,
-                   const py::object& padding_mode, const py::object& data_format, const py::object& activation_object,
-                   const py::object& precision_object, const py::object& algorithm_object)
+ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::object& stride,
+                   const py::object& padding, const py::object& output_padding, const py::object& dilation,
+                   const py::object& groups, const py::object& padding_mode, const py::object& data_format,
+                   const py::object& activation_object, const py::object& precision_object,
+                   const py::object& algorithm_object)
     : function(std::string(name) + std::to_string(rank) + "d"), transposed(is_transposed) {
   ConvArguments& a = arguments_;
   const char* f = function.c_str();
@@ -67,8 +72,10 @@ ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::obj
   read_axes(f, "dilation", dilation, rank, 1, 1, a.dilation);
   read_axes(f, "output_padding", output_padding, rank, 0, 0, a.output_padding);
   a.padding = read_padding(f, padding, rank);
-  if (transposed && (a.padding.kind == PaddingSpec::Kind::full || a.padding.kind == PaddingSpec::Kind::causal)) {
-    throw py::value_error(function + ": padding is " + std::string(py::repr(padding)) + ", expected numbers, 'valid' or 'same'");
+  if (transposed &&
+      (a.padding.kind == PaddingSpec::Kind::full || a.padding.kind == PaddingSpec::Kind::causal)) {
+    throw py::value_error(function + ": padding is " + std::string(py::repr(padding)) +
+                          ", expected numbers, 'valid' or 'same'");
   }
   a.groups = read_int(f, "groups", groups);
   a.mode = static_cast<PaddingMode>(read_word(function, "padding_mode", padding_mode, kPaddingModes));
@@ -76,12 +83,14 @@ ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::obj
   activation = read_activation(function, activation_object);
   precision = read_precision(function, precision_object);
   if (!py::isinstance<py::str>(algorithm_object)) {
-    throw py::type_error(function + ": algorithm must be a str, got " + std::string(py::repr(algorithm_object)));
+    throw py::type_error(function + ": algorithm must be a str, got " +
+                         std::string(py::repr(algorithm_object)));
   }
   algorithm = py::cast<std::string>(algorithm_object);
 }
 
-void ConvCall::complete(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes], const Shape& filter_shape) {
+void ConvCall::complete(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes],
+                        const Shape& filter_shape) {
   arguments_.batch = batch;
   arguments_.channels = channels;
   for (int i = 0; i < kAxes; ++i) arguments_.size[i] = size[i];
@@ -98,24 +107,27 @@ ImageView ConvCall::complete(const Array& x, const Shape& filter_shape) {
 void ConvCall::complete(const Shape& x_shape, const Shape& filter_shape) {
   const int rank = arguments_.rank, ndim = static_cast<int>(x_shape.size());
   if (ndim != rank + 1 && ndim != rank + 2) {
-    throw py::value_error(function + ": x_shape is " + shape_text(x_shape) + ", expected " + std::to_string(rank + 2) + " sizes, or " +
-                          std::to_string(rank + 1) + " without the batch");
+    throw py::value_error(function + ": x_shape is " + shape_text(x_shape) + ", expected " +
+                          std::to_string(rank + 2) + " sizes, or " + std::to_string(rank + 1) +
+                          " without the batch");
   }
   batched = ndim == rank + 2;
   const std::size_t first = batched ? 1 : 0;
   std::int64_t size[kAxes] = {1, 1, 1};
-  for (int i = 0; i < rank; ++i) size[kAxes - rank + i] = x_shape[first + static_cast<std::size_t>(i) + (channels_last ? 0 : 1)];
+  for (int i = 0; i < rank; ++i)
+    size[kAxes - rank + i] = x_shape[first + static_cast<std::size_t>(i) + (channels_last ? 0 : 1)];
   complete(batched ? x_shape[0] : 1, channels_last ? x_shape.back() : x_shape[first], size, filter_shape);
 }
 
 cpu::Plan ConvCall::plan(cpu::Direction direction, Dtype dtype) const {
-  return cpu::select_algorithm(function, problem, direction, dtype, precision, algorithm, cpu::Machine::current());
+  return cpu::select_algorithm(function, problem, direction, dtype, precision, algorithm,
+                               cpu::Machine::current());
 }
 
 std::string ConvCall::text(const Array& x, const Array& w, const cpu::Plan& p) const {
   return "x=" + shape_text(x.shape()) + " w=" + shape_text(w.shape()) + " " + name_of(x.dtype()) + " " +
-         kPrecisions[static_cast<int>(precision)] + ": " + cpu::name_of(p.algorithm) + " on " + p.machine.table->isa + ", " +
-         std::to_string(p.machine.threads) + " threads,";
+         kPrecisions[static_cast<int>(precision)] + ": " + cpu::name_of(p.algorithm) + " on " +
+         p.machine.table->isa + ", " + std::to_string(p.machine.threads) + " threads,";
 }
 
 }  // namespace fastconv::python

@@ -11,14 +11,16 @@
 
 namespace fastconv::python {
 
-cpu::Precision read_precision(const std::string& function, const py::object& value);  // None: the process's default
+cpu::Precision read_precision(const std::string& function,
+                              const py::object& value);  // None: the process's default
 cpu::Activation read_activation(const std::string& function, const py::object& value);
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value);
 
 void set_default_precision(const py::object& value);
 std::string default_precision();
 
-// One call of a convolution: first its keywords, then (complete) the arrays' shapes, which make it a ConvProblem.
+// One call of a convolution: first its keywords, then (complete) the arrays' shapes, which make it a
+// ConvProblem.
 struct ConvCall {
   ConvCall(const char* name, int rank, bool transposed, const py::object& stride, const py::object& padding,
            const py::object& output_padding, const py::object& dilation, const py::object& groups,
@@ -40,7 +42,8 @@ struct ConvCall {
   ConvProblem problem;
 
  private:
-  void complete(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes], const Shape& filter_shape);
+  void complete(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes],
+                const Shape& filter_shape);
   ConvArguments arguments_;
 };
 

@@ -1,5 +1,5 @@
-// Depthwise kernels (contract: DepthwiseLine in kernel_table.h): filters of one channel each, whose sums have no common
-// operand to reuse but the weights. Rows run vectors along the positions, lanes along the channels.
+// Depthwise kernels (contract: DepthwiseLine in kernel_table.h): filters of one channel each, whose sums have
+// no common operand to reuse but the weights. Rows run vectors along the positions, lanes along the channels.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -114,7 +114,8 @@ void correlate_lanes(const DepthwiseLine& p) {
     for (int64_t j = 0; j < p.count; ++j) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        acc[v] = fma(V::load(values + j * kWidth + v * V::kLanes), V::load(line + j * p.step + v * V::kLanes), acc[v]);
+        acc[v] = fma(V::load(values + j * kWidth + v * V::kLanes), V::load(line + j * p.step + v * V::kLanes),
+                     acc[v]);
       }
     }
 #pragma GCC unroll 4
@@ -124,7 +125,8 @@ void correlate_lanes(const DepthwiseLine& p) {
 
 template <class V, int kVectors>
 constexpr DepthwiseKernels depthwise_kernels() {
-  return {filter_row<V>, filter_lanes<V, kVectors>, correlate_row<V>, correlate_lanes<V, kVectors>, V::kLanes};
+  return {filter_row<V>, filter_lanes<V, kVectors>, correlate_row<V>, correlate_lanes<V, kVectors>,
+          V::kLanes};
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 //   for k < depth:  C[m][:] += A[m][k] * B[k][:]      m < tile_rows, ':' = one or two or three vectors
 //
 // Every tile height from 1 to mr is compiled, so the last rows of a matrix cost no more than they hold.
-// Each element's sum is one fused-multiply-add chain over k, whatever the tile, so its bits do not depend on the blocking
-// of rows and columns. The chain starts from zero and is added to C at its end: long reductions are sums of chains
-// of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
+// Each element's sum is one fused-multiply-add chain over k, whatever the tile, so its bits do not depend on
+// the blocking of rows and columns. The chain starts from zero and is added to C at its end: long reductions
+// are sums of chains of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -14,8 +14,8 @@ namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
 template <class V, int kVectors, int kPitch, int kRows, int kUsed>
-void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typename V::Scalar* c, int64_t depth,
-                   bool accumulate) {
+void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typename V::Scalar* c,
+                   int64_t depth, bool accumulate) {
   constexpr int kWidth = kVectors * V::kLanes;
   V acc[kRows][kUsed];
 #pragma GCC unroll 16
@@ -47,8 +47,8 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
 }
 
 template <class V>
-using TileFunction = void (*)(const typename V::Scalar*, const typename V::Scalar*, typename V::Scalar*, int64_t,
-                              bool);
+using TileFunction = void (*)(const typename V::Scalar*, const typename V::Scalar*, typename V::Scalar*,
+                              int64_t, bool);
 
 // The tile functions of heights 1..kRows for one number of used vectors, as an array.
 template <class V, int kVectors, int kPitch, int kUsed, int kRows>

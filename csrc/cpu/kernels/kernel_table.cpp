@@ -1,5 +1,6 @@
-// Compiled once per instruction set with -DFASTCONV_ISA=<name> and that set's flags. Everything has internal linkage but
-// the getter of the table: the linker must never choose one object's copy of a function for another's callers.
+// Compiled once per instruction set with -DFASTCONV_ISA=<name> and that set's flags. Everything has internal
+// linkage but the getter of the table: the linker must never choose one object's copy of a function for
+// another's callers.
 #include "cpu/kernel_table.h"
 
 // clang-format off: a path is no division
@@ -10,37 +11,40 @@
 #include FASTCONV_QUOTED(FASTCONV_VEC_HEADER(FASTCONV_ISA))
 // clang-format on
 
-#include "cpu/kernels/depthwise_row.h"
 #include "cpu/kernels/channel_map.h"
 #include "cpu/kernels/channel_reduction.h"
+#include "cpu/kernels/depthwise_row.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gemm_tile.h"
 #include "cpu/kernels/losses.h"
 #include "cpu/kernels/optimiser_steps.h"
 #include "cpu/kernels/pack.h"
+#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/response_norm.h"
 #include "cpu/kernels/softmax.h"
-#include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/store_panel.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers. Short vectors in many
-// registers go three across: fewer loads for each product, and a tile that is nearer to a square.
+// kRows * kVectors accumulators, kVectors of B and a broadcast of A fill the vector registers. Short vectors
+// in many registers go three across: fewer loads for each product, and a tile that is nearer to a square.
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
-// A product's depth is at most 128, the length of a chain of additions (a BLAS's are as long): long reductions add such chains up.
-// The odd multiple of a cache line keeps the rows of a tile in different L1 sets.
+// A product's depth is at most 128, the length of a chain of additions (a BLAS's are as long): long
+// reductions add such chains up. The odd multiple of a cache line keeps the rows of a tile in different L1
+// sets.
 constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
 constexpr KernelTable make_table() {
   return {
       FASTCONV_QUOTED(FASTCONV_ISA),
-      {gemm_kernels<VecF32, kRows, kVectors, kPitchF32>(), gemm_kernels<VecF64, kRows, kVectors, kPitchF64>()},
+      {gemm_kernels<VecF32, kRows, kVectors, kPitchF32>(),
+       gemm_kernels<VecF64, kRows, kVectors, kPitchF64>()},
       {copy_block<VecF32, float>, copy_block<VecF64, double>, copy_block<VecF32, Float16>,
        copy_block<VecF32, BFloat16>},
-      {store_panel<VecF32, float, kVectors * VecF32::kLanes>, store_panel<VecF64, double, kVectors * VecF64::kLanes>,
+      {store_panel<VecF32, float, kVectors * VecF32::kLanes>,
+       store_panel<VecF64, double, kVectors * VecF64::kLanes>,
        store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},

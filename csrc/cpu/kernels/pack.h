@@ -1,5 +1,6 @@
-// copy_block: the one primitive that every packer is made of (contract: BlockCopy in kernel_table.h). It moves a
-// strided rows x cols block, widening the storage type S to the compute type of V, and knows these shapes:
+// copy_block: the one primitive that every packer is made of (contract: BlockCopy in kernel_table.h). It
+// moves a strided rows x cols block, widening the storage type S to the compute type of V, and knows these
+// shapes:
 //
 //   columns contiguous in the destination, and in the source or two apart there   vector copies along the row
 //   columns contiguous in the source, rows contiguous in the destination   square transposes in registers
@@ -14,8 +15,11 @@ namespace {
 // kStep elements apart: kLanes of them from p, or the first `count`; nothing beyond the last one is touched.
 template <int kStep, class V, class S>
 V load_step(const S* p, bool more) {
-  if constexpr (kStep == 1) return load_as(p, V{});
-  else return evens(load_as(p, V{}), more ? load_as(p + V::kLanes, V{}) : load_partial_as(p + V::kLanes, V::kLanes - 1, V{}));
+  if constexpr (kStep == 1)
+    return load_as(p, V{});
+  else
+    return evens(load_as(p, V{}),
+                 more ? load_as(p + V::kLanes, V{}) : load_partial_as(p + V::kLanes, V::kLanes - 1, V{}));
 }
 template <int kStep, class V, class S>
 V load_step_partial(const S* p, int count) {
@@ -53,9 +57,13 @@ typename V::Scalar widen_one(const S* p) {
   return lanes[0];
 }
 template <class V>
-float widen_one(const float* p) { return *p; }
+float widen_one(const float* p) {
+  return *p;
+}
 template <class V>
-double widen_one(const double* p) { return *p; }
+double widen_one(const double* p) {
+  return *p;
+}
 
 template <class V, class S, bool kAdd>
 void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b, int64_t row0, int64_t col0) {
@@ -111,8 +119,9 @@ void copy_block(const BlockCopy& block) {
   BlockCopy b = block;
   const bool flip = (b.src_col_stride != 1 && b.src_row_stride == 1) || (b.cols == 1 && b.rows > 1);
   if (flip) {
-    b = {block.src, block.src_col_stride, block.src_row_stride, block.dst, block.dst_col_stride, block.dst_row_stride,
-         block.cols, block.rows, block.add};
+    b = {block.src,  block.src_col_stride, block.src_row_stride,
+         block.dst,  block.dst_col_stride, block.dst_row_stride,
+         block.cols, block.rows,           block.add};
   }
   if (b.add) {
     copy_shaped<V, S, true>(b);

@@ -92,12 +92,8 @@ struct Mean {
   V finish(V v, V divisor) const { return (v + V::zero()) / divisor; }  // a sum of -0 is 0 by any route
 };
 
-inline float raise(float x, float p) {
-  return __builtin_powf(x, p);
-}
-inline double raise(double x, double p) {
-  return __builtin_pow(x, p);
-}
+inline float raise(float x, float p) { return __builtin_powf(x, p); }
+inline double raise(double x, double p) { return __builtin_pow(x, p); }
 template <class V>
 V raise(V x, typename V::Scalar p) {
   typename V::Scalar lanes[V::kLanes];

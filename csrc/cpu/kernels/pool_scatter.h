@@ -40,12 +40,8 @@ struct ZeroedAhead {
 };
 
 // `count` values in the compute type: themselves, or widened into `room`.
-inline const float* widened(const float* values, int64_t, float*, VecF32) {
-  return values;
-}
-inline const double* widened(const double* values, int64_t, double*, VecF64) {
-  return values;
-}
+inline const float* widened(const float* values, int64_t, float*, VecF32) { return values; }
+inline const double* widened(const double* values, int64_t, double*, VecF64) { return values; }
 template <class V, class S>
 const typename V::Scalar* widened(const S* values, int64_t count, typename V::Scalar* room, V) {
   for (int64_t i = 0; i < count; i += V::kLanes) {

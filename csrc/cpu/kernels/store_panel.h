@@ -1,5 +1,6 @@
-// The epilogue (contract: PanelStore in kernel_table.h): bias and activation on a panel of accumulators, then the
-// store in the storage type, as vectors where the output's columns are contiguous, else element by element.
+// The epilogue (contract: PanelStore in kernel_table.h): bias and activation on a panel of accumulators, then
+// the store in the storage type, as vectors where the output's columns are contiguous, else element by
+// element.
 #pragma once
 
 #include "cpu/kernel_table.h"

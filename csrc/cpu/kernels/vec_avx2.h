@@ -119,7 +119,8 @@ inline VecF64 round(VecF64 a) {
   return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline VecF64 exp2_integer(VecF64 n) {
-  const __m256i i = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n.v)), _mm256_set1_epi64x(1023));
+  const __m256i i =
+      _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n.v)), _mm256_set1_epi64x(1023));
   return {_mm256_castsi256_pd(_mm256_slli_epi64(i, 52))};
 }
 inline MaskF64 operator<(VecF64 a, VecF64 b) { return {_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ)}; }
@@ -185,7 +186,9 @@ inline void store_partial_as(double* p, int count, VecF64 a) { a.store_partial(p
 inline void store_partial_as(Float16* p, int count, VecF32 a) {
   store_partial_u16(p, _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT), count);
 }
-inline void store_partial_as(BFloat16* p, int count, VecF32 a) { store_partial_u16(p, narrow_bf16(a), count); }
+inline void store_partial_as(BFloat16* p, int count, VecF32 a) {
+  store_partial_u16(p, narrow_bf16(a), count);
+}
 
 inline VecF32 evens(VecF32 a, VecF32 b) {
   const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0x88));

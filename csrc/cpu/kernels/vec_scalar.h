@@ -1,8 +1,10 @@
-// The smallest vector wrapper that serves, in portable C++: the definition that every other vec_<isa>.h follows.
+// The smallest vector wrapper that serves, in portable C++: the definition that every other vec_<isa>.h
+// follows.
 //
 // Vec<T> holds kLanes elements of T (float or double); Vec<T>::Mask one truth value a lane.
 //   zero() all(x) load(p) store(p)      whole vectors, any alignment
-//   load_partial(p, n) store_partial(p, n)   the first n <= kLanes lanes; the others read as zero and are not touched
+//   load_partial(p, n) store_partial(p, n)   the first n <= kLanes lanes; the others read as zero and are not
+//   touched
 //   + - * /  min max sqrt abs copysign(a, sign)   min and max return their second argument when one is NaN
 //   fma(a, b, c) = a*b + c    fnma(a, b, c) = c - a*b     (fused where the instruction set has it)
 //   round(a)                  to the nearest integer, ties to even
@@ -10,11 +12,12 @@
 //   a < b, a == b, is_nan(a)  -> Mask;   m | n, m & n;   select(m, a, b) = m ? a : b
 //   reduce_add(a)             sum of all lanes in a fixed order
 //   load_as(p, V{}) load_partial_as(p, n, V{}) store_as(p, a) store_partial_as(p, n, a)
-//                             the same with conversion from and to a storage type (float16, bfloat16), ties to even
+//                             the same with conversion from and to a storage type (float16, bfloat16), ties
+//                             to even
 //   evens(a, b)               lanes 0, 2, 4, ... of a followed by those of b
-//   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be said;
-//   stream_end()              orders such stores before later ones
-//   transpose(Vec (&r)[kLanes])  in place, r[i] lane j <-> r[j] lane i
+//   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be
+//   said; stream_end()              orders such stores before later ones transpose(Vec (&r)[kLanes])  in
+//   place, r[i] lane j <-> r[j] lane i
 #pragma once
 
 #include <cmath>
@@ -76,29 +79,53 @@ typename Vec<T>::Mask lanewise_mask(F f) {
 }
 
 template <class T>
-Vec<T> operator+(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] + b.v[i]; }); }
+Vec<T> operator+(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] + b.v[i]; });
+}
 template <class T>
-Vec<T> operator-(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] - b.v[i]; }); }
+Vec<T> operator-(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] - b.v[i]; });
+}
 template <class T>
-Vec<T> operator*(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] * b.v[i]; }); }
+Vec<T> operator*(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] * b.v[i]; });
+}
 template <class T>
-Vec<T> operator/(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] / b.v[i]; }); }
+Vec<T> operator/(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] / b.v[i]; });
+}
 template <class T>
-Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return lanewise<T>([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
+Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return lanewise<T>([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+}
 template <class T>
-Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return lanewise<T>([&](int i) { return c.v[i] - a.v[i] * b.v[i]; }); }
+Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return lanewise<T>([&](int i) { return c.v[i] - a.v[i] * b.v[i]; });
+}
 template <class T>
-Vec<T> min(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
+Vec<T> min(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
 template <class T>
-Vec<T> max(Vec<T> a, Vec<T> b) { return lanewise<T>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
+Vec<T> max(Vec<T> a, Vec<T> b) {
+  return lanewise<T>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
 template <class T>
-Vec<T> sqrt(Vec<T> a) { return lanewise<T>([&](int i) { return ::sqrt(a.v[i]); }); }
+Vec<T> sqrt(Vec<T> a) {
+  return lanewise<T>([&](int i) { return ::sqrt(a.v[i]); });
+}
 template <class T>
-Vec<T> abs(Vec<T> a) { return lanewise<T>([&](int i) { return ::fabs(a.v[i]); }); }
+Vec<T> abs(Vec<T> a) {
+  return lanewise<T>([&](int i) { return ::fabs(a.v[i]); });
+}
 template <class T>
-Vec<T> copysign(Vec<T> a, Vec<T> s) { return lanewise<T>([&](int i) { return ::copysign(a.v[i], s.v[i]); }); }
+Vec<T> copysign(Vec<T> a, Vec<T> s) {
+  return lanewise<T>([&](int i) { return ::copysign(a.v[i], s.v[i]); });
+}
 template <class T>
-Vec<T> round(Vec<T> a) { return lanewise<T>([&](int i) { return ::rint(a.v[i]); }); }
+Vec<T> round(Vec<T> a) {
+  return lanewise<T>([&](int i) { return ::rint(a.v[i]); });
+}
 inline VecF32 exp2_integer(VecF32 n) {
   return lanewise<float>([&](int i) {
     const std::uint32_t u = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.v[i]) + 127) << 23;
@@ -116,11 +143,17 @@ inline VecF64 exp2_integer(VecF64 n) {
   });
 }
 template <class T>
-auto operator<(Vec<T> a, Vec<T> b) { return lanewise_mask<T>([&](int i) { return a.v[i] < b.v[i]; }); }
+auto operator<(Vec<T> a, Vec<T> b) {
+  return lanewise_mask<T>([&](int i) { return a.v[i] < b.v[i]; });
+}
 template <class T>
-auto operator==(Vec<T> a, Vec<T> b) { return lanewise_mask<T>([&](int i) { return a.v[i] == b.v[i]; }); }
+auto operator==(Vec<T> a, Vec<T> b) {
+  return lanewise_mask<T>([&](int i) { return a.v[i] == b.v[i]; });
+}
 template <class T>
-auto is_nan(Vec<T> a) { return lanewise_mask<T>([&](int i) { return a.v[i] != a.v[i]; }); }
+auto is_nan(Vec<T> a) {
+  return lanewise_mask<T>([&](int i) { return a.v[i] != a.v[i]; });
+}
 inline VecF32::Mask operator|(VecF32::Mask a, VecF32::Mask b) {
   return lanewise_mask<float>([&](int i) { return a.m[i] || b.m[i]; });
 }

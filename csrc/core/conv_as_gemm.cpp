@@ -2,17 +2,10 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
+
 namespace fastconv {
 namespace {
-
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
-
-// The j in [0, positions) whose line j * step + offset lies in [0, size).
-void clip(TapMap* t, int64_t positions, int64_t step, int64_t size) {
-  t->low = std::clamp<int64_t>(ceil_div(-t->offset, step), 0, positions);
-  t->high = std::clamp<int64_t>(ceil_div(size - t->offset, step), t->low, positions);
-}
 
 // An axis with, for each of its taps, the index in the kernel.
 struct AxisTaps {
@@ -28,7 +21,7 @@ AxisTaps forward_axis(const ConvProblem& p, int a) {
   for (int64_t t = 0; t < p.kernel[a]; ++t) {
     TapMap m;
     m.offset = t * p.dilation[a] - p.pad_before[a];
-    clip(&m, g.positions, g.step, p.input[a]);
+    clip_to_source(&m, g.positions, g.step, p.input[a]);
     if (p.mode != PaddingMode::zeros) {
       const auto outside = [&](int64_t j) {
         m.extra.emplace_back(j, source_index(p.mode, j * g.step + m.offset, p.input[a]));
@@ -54,7 +47,7 @@ AxisTaps input_gradient_axis(const ConvProblem& p, int a, int64_t phase) {
     TapMap m;
     if (shift % s == 0) {
       m.offset = floor_div(shift, s);
-      clip(&m, g.positions, 1, p.output[a]);
+      clip_to_source(&m, g.positions, 1, p.output[a]);
     }
     if (p.mode != PaddingMode::zeros) {
       // Elements of the padding that are copies of this phase's positions hand their gradient back to them.
@@ -159,6 +152,11 @@ PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxe
 }
 
 }  // namespace
+
+void clip_to_source(TapMap* t, int64_t positions, int64_t step, int64_t size) {
+  t->low = std::clamp<int64_t>(ceil_div(-t->offset, step), 0, positions);
+  t->high = std::clamp<int64_t>(ceil_div(size - t->offset, step), t->low, positions);
+}
 
 int64_t source_index(PaddingMode mode, int64_t i, int64_t size) {
   if (i >= 0 && i < size) return i;

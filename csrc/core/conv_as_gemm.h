@@ -29,6 +29,9 @@ struct TapMap {
       extra;  // further (j, source), sorted by j; these add to what the line reads
 };
 
+// Sets low and high: the j in [0, positions) whose line j * step + offset lies in [0, size).
+void clip_to_source(TapMap* t, int64_t positions, int64_t step, int64_t size);
+
 struct AxisGather {
   int64_t positions = 1, step = 1;
   std::vector<TapMap> taps;  // the taps that any position reads

@@ -5,12 +5,10 @@
 #include <stdexcept>
 
 #include "core/checked.h"
+#include "core/integers.h"
 
 namespace fastconv {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
 [[noreturn]] void fail(const std::string& text) { throw std::invalid_argument(text); }
 

@@ -20,6 +20,11 @@ struct ImageView {  // (batch, channels, size...)
   int64_t batch_stride = 0, channel_stride = 0, stride[kAxes] = {0, 0, 0};
 };
 
+// Channels lie next to each other in memory and pixels do not: channels_last.
+inline bool channels_adjacent(const ImageView& v) {
+  return v.channel_stride == 1 && v.stride[kAxes - 1] != 1;
+}
+
 struct FilterView {  // (filters, channels, taps), contiguous
   void* data = nullptr;
   Dtype dtype = Dtype::float32;

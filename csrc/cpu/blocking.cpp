@@ -2,59 +2,90 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
+
 namespace fastconv::cpu {
 namespace {
 
 constexpr int64_t kTasksPerThread = 4;  // so that an uneven machine still finishes together
 constexpr int64_t kWidestFilterBlock = 512;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
-// Equal parts of `total`, none above `most`.
-int64_t even_part(int64_t total, int64_t most) {
-  return total <= 0 ? 1 : ceil_div(total, ceil_div(total, std::max<int64_t>(most, 1)));
-}
-
 // A tile's rows of A and panel of B share L1 with the accumulators passing by. Rows of A keep a line's
 // distance from the pitch.
-int64_t chunk_depth(const GemmKernels& k, int64_t element_bytes, int64_t total, const CacheSizes& caches) {
+int64_t deepest_chunk(const GemmKernels& k, int64_t element_bytes, const CacheSizes& caches) {
   const int64_t fits = caches.l1 * 3 / 4 / ((k.mr + k.nr) * element_bytes);
-  return even_part(total, std::clamp<int64_t>(fits, 32, k.row_pitch - 64 / element_bytes));
+  return std::clamp<int64_t>(fits, 32, k.row_pitch - 64 / element_bytes);
+}
+int64_t chunk_depth(const GemmKernels& k, int64_t element_bytes, int64_t total, const CacheSizes& caches) {
+  return even_part(total, deepest_chunk(k, element_bytes, caches));
+}
+
+int64_t wanted_tasks(int threads) { return threads > 1 ? kTasksPerThread * threads : 1; }
+
+void set_tiles(const GemmKernels& k, int64_t element_bytes, int64_t rows, const CacheSizes& caches,
+               GemmBlocking* b) {
+  b->tile_rows = static_cast<int>(even_part(std::min(b->rows, rows), k.mr));
+  const int64_t part = caches.l2 / 4 / (b->depth * element_bytes);
+  b->inner_rows = std::max<int64_t>(b->tile_rows, part / b->tile_rows * b->tile_rows);
 }
 
 }  // namespace
 
 GemmBlocking block_pixels_by_filters(const GemmKernels& k, int64_t element_bytes, int64_t pixels,
-                                     int64_t filters, int64_t features, bool pixels_are_rows,
-                                     int64_t products, const CacheSizes& caches, int threads) {
+                                     int64_t filters, int64_t features, int64_t products,
+                                     const CacheSizes& caches, int threads) {
   GemmBlocking b;
   b.depth = chunk_depth(k, element_bytes, features, caches);
   const int64_t quarter = caches.l2 / 4;
-  const int64_t filter_unit = pixels_are_rows ? k.nr : k.mr;
-  const int64_t pixel_unit = pixels_are_rows ? k.mr : k.nr;
-  int64_t filter_block = round_up(even_part(filters, kWidestFilterBlock), filter_unit);
-  const int64_t most_pixels = std::min(quarter / (b.depth * element_bytes),
-                                       quarter / (std::min(filter_block, filters) * element_bytes));
-  int64_t pixel_block = std::max(pixel_unit, most_pixels / pixel_unit * pixel_unit);
+  b.cols = round_up(even_part(filters, kWidestFilterBlock), k.nr);
+  const int64_t most_pixels =
+      std::min(quarter / (b.depth * element_bytes), quarter / (std::min(b.cols, filters) * element_bytes));
+  b.rows = std::max<int64_t>(k.mr, most_pixels / k.mr * k.mr);
 
   // Share out: fewer pixels a task first (they are packed once either way), then fewer filters.
-  const int64_t wanted = threads > 1 ? kTasksPerThread * threads : 1;
-  const auto tasks = [&] {
-    return products * ceil_div(pixels, pixel_block) * ceil_div(filters, filter_block);
-  };
-  while (tasks() < wanted && pixel_block > 2 * pixel_unit)
-    pixel_block = std::max(2 * pixel_unit, round_up(pixel_block / 2, pixel_unit));
-  while (tasks() < wanted && filter_block > 4 * filter_unit)
-    filter_block = round_up(filter_block / 2, filter_unit);
-  pixel_block = std::min(pixel_block, round_up(even_part(pixels, pixel_block), pixel_unit));
-
-  b.rows = pixels_are_rows ? pixel_block : filter_block;
-  b.cols = pixels_are_rows ? filter_block : pixel_block;
-  b.tile_rows = static_cast<int>(even_part(std::min(b.rows, pixels_are_rows ? pixels : filters), k.mr));
-  b.inner_rows =
-      std::max<int64_t>(b.tile_rows, quarter / (k.row_pitch * element_bytes) / b.tile_rows * b.tile_rows);
+  const int64_t wanted = wanted_tasks(threads);
+  const auto tasks = [&] { return products * ceil_div(pixels, b.rows) * ceil_div(filters, b.cols); };
+  while (tasks() < wanted && b.rows > 2 * k.mr)
+    b.rows = std::max<int64_t>(2 * k.mr, round_up(b.rows / 2, k.mr));
+  while (tasks() < wanted && b.cols > 4 * k.nr) b.cols = round_up(b.cols / 2, k.nr);
+  b.rows = std::min(b.rows, round_up(even_part(pixels, b.rows), k.mr));
+  set_tiles(k, element_bytes, pixels, caches, &b);
   return b;
+}
+
+PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_bytes, const PixelGather& g,
+                                      int64_t filters, int64_t channels, int64_t products,
+                                      const CacheSizes& caches, int threads) {
+  constexpr int64_t kMostPositions = 1024, kLeastPositions = 256;
+  PlaneBlocking p;
+  GemmBlocking& b = p.gemm;
+  // Whole channels, where a chunk has room for one.
+  const int64_t taps = g.taps(), most = deepest_chunk(k, element_bytes, caches);
+  b.depth =
+      0 < taps && taps <= most ? taps * even_part(channels, most / taps) : even_part(channels * taps, most);
+  b.rows = round_up(even_part(filters, kWidestFilterBlock), k.mr);
+  PlaneBudget budget;
+  budget.channels = channels_of_chunk(b.depth, taps, channels);
+  budget.elements = caches.l2 * 3 / 8 / element_bytes;
+  budget.positions = std::clamp(caches.l2 / 4 / (std::min(b.rows, filters) * element_bytes), kLeastPositions,
+                                kMostPositions);
+
+  const int64_t wanted = wanted_tasks(threads);
+  const auto tasks = [&] { return products * p.planes.blocks * ceil_div(filters, b.rows); };
+  p.planes = lay_out_planes(g, k, filters, budget);
+  while (tasks() < wanted && budget.positions > 4 * k.nr) {
+    budget.positions /= 2;
+    p.planes = lay_out_planes(g, k, filters, budget);
+  }
+  while (tasks() < wanted && b.rows > 4 * k.mr) b.rows = round_up(b.rows / 2, k.mr);
+  b.cols = round_up(p.planes.positions, k.nr);
+  set_tiles(k, element_bytes, filters, caches, &b);
+  return p;
+}
+
+int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels) {
+  if (taps == 0) return 0;
+  return std::min(channels, depth % taps == 0 ? depth / taps : depth / taps + 2);
 }
 
 WeightGradientBlocking block_weight_gradient(const GemmKernels& k, int64_t element_bytes, int64_t rows,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu/kernel_table.h"
+#include "cpu/pixel_planes.h"
 
 namespace fastconv::cpu {
 
@@ -21,12 +22,24 @@ struct GemmBlocking {
   int tile_rows;       // rows of A that the micro-kernel takes at a time
 };
 
-// pixels x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
+// pixels (rows) x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
 // filters, and small problems are cut finer so that each of `threads` threads finds work. `products` such
 // products run together.
 GemmBlocking block_pixels_by_filters(const GemmKernels& kernels, int64_t element_bytes, int64_t pixels,
-                                     int64_t filters, int64_t features, bool pixels_are_rows,
-                                     int64_t products, const CacheSizes& caches, int threads);
+                                     int64_t filters, int64_t features, int64_t products,
+                                     const CacheSizes& caches, int threads);
+
+// The same with filters as rows and pixels as columns, in planes that are laid out to fit.
+struct PlaneBlocking {
+  GemmBlocking gemm;
+  PlaneLayout planes;
+};
+PlaneBlocking block_filters_by_planes(const GemmKernels& kernels, int64_t element_bytes, const PixelGather& g,
+                                      int64_t filters, int64_t channels, int64_t products,
+                                      const CacheSizes& caches, int threads);
+
+// Channels that a chunk of the reduction touches, where features are numbered channel by channel.
+int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels);
 
 // filters x features, reduced over pixels; both sides are packed in each task. `slices` cuts the pixels into
 // parts with sums of their own, added up in order at the end: as many as the problem (never the machine)

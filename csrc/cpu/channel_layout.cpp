@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
 #include "core/tensor_view.h"
 
 namespace fastconv::cpu {
@@ -14,8 +15,6 @@ constexpr int64_t kMostImages = 64, kLeastRows = 64, kMostRows = 256;
 constexpr int64_t kNarrow = 64;         // fewer channels in a row than this are taken several rows at a time
 constexpr int64_t kMostColumns = 1024;  // accumulators of a piece, for which the first-level cache has room
 constexpr int64_t kShortPlane = 256, kManyImages = 8;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Columns: narrow rows that lie end to end are one wide row that holds each channel several times.
 int64_t rows_at_once(const ChannelLayout& l) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/buffer_pool.h"
+#include "core/integers.h"
 #include "cpu/line_store.h"
 #include "cpu/parallel.h"
 
@@ -14,8 +15,6 @@ constexpr double kNsPerTap = 0.15, kNsPerElement = 1.0;
 constexpr int64_t kLongestSegment = 4096;  // positions of a line that a task takes
 constexpr int64_t kLongestChain =
     64;  // vectors whose products are added up in float32 before they go into a double
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How the positions of a gather are cut into strips, and where a strip's lines lie in its scratch memory.
 struct StripPlan {
@@ -30,8 +29,6 @@ struct StripPlan {
   int64_t scratch_elements() const { return lines0 * lines1 * line_pitch; }
   int64_t per_image(const PixelGather& g) const { return g.axis[0].positions * strips * segments; }
 };
-
-bool channels_adjacent(const ImageView& v) { return v.channel_stride == 1 && v.stride[kAxes - 1] != 1; }
 
 template <class T>
 StripPlan plan_strips(const Machine& machine, const PixelGather& g, int64_t multiplier,
@@ -242,13 +239,14 @@ void filter_as(const Machine& machine, const PixelGather& g, PaddingMode mode, c
         return;
       }
       constexpr int64_t kPart = 64;
-      int64_t row_offset[kPart], col_offset[1] = {0};
+      int64_t row_offset[kPart];
+      const StorePiece piece{0, 0, 0, static_cast<int>(std::min<int64_t>(s.width, channels - channel))};
       for (int64_t j = 0; j < strip.count; j += kPart) {
         const int64_t part = std::min(kPart, strip.count - j);
         for (int64_t i = 0; i < part; ++i) row_offset[i] = (j + i) * result.stride[2];
-        table.store_panel[static_cast<int>(result.dtype)](
-            {out + j * s.width, part, static_cast<int>(std::min<int64_t>(s.width, channels - channel)), to,
-             row_offset, col_offset, true, nullptr, epilogue.bias ? bias : nullptr, epilogue.activation});
+        table.store_block[static_cast<int>(result.dtype)]({out + j * s.width, part, to, row_offset, &piece, 1,
+                                                           1, nullptr, epilogue.bias ? bias : nullptr,
+                                                           epilogue.activation});
       }
     };
     const int64_t sources = by_channel ? multiplier : 1;

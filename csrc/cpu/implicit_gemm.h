@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/conv_as_gemm.h"
+#include "cpu/blocking.h"
 #include "cpu/convolution.h"
 #include "cpu/packing.h"
 
@@ -27,6 +28,7 @@ struct ProductShape {
   bool pixels_are_rows;
   FeatureOrder order;
   GemmBlocking blocking;
+  PlaneLayout planes;                             // where pixels are columns
   int64_t chunks, lines, packed_filter_elements;  // of one group
 };
 ProductShape shape_of(const Machine& machine, const PixelGather& g, const FilterView& filters,

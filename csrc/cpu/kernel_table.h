@@ -5,13 +5,14 @@
 // A micro-kernel knows nothing of convolution. It multiplies packed panels:
 //
 //   A: rows of `depth` elements, row m at a + m * row_pitch          (broadcast along a row of the tile)
-//   B: column panels of nr, element (k, n) at b + k * nr + n         (vectors of nr)
+//   B: nr columns, element (k, n) at b + b_offset[k] + n             (vectors of nr)
 //   C: accumulators of one column panel, element (m, n) at c + m * nr + n
 //
 //          nr columns                C[m][n] = (accumulate ? C[m][n] : 0) + sum over k < depth of A[m][k] *
 //          B[k][n]
 //        +-----------+
-//   row  | . . . . . |  <- a[m][0..depth)   depth <= row_pitch; lanes past the last real column hold zeros
+//   row  | . . . . . |  <- a[m][0..depth)   depth <= row_pitch; lanes past the last real column may hold
+//   anything
 //        +-----------+
 #pragma once
 
@@ -39,6 +40,7 @@ struct BlockCopy {
 struct PanelProduct {
   const void* a;
   const void* b;
+  const int64_t* b_offset;
   void* c;
   int64_t rows, depth;
   int tile_rows;  // rows of A taken at a time, 1 <= tile_rows <= mr
@@ -46,16 +48,22 @@ struct PanelProduct {
   bool accumulate;
 };
 
-// Writes one column panel of accumulators: out[row_offset[m] + col_offset[n]] =
-// activation(c(m, n) + row_bias[m] + col_bias[n]), rounded to the storage type. A null bias counts as zero.
-struct PanelStore {
-  void* c;  // overwritten as scratch
+// Neighbouring columns of one panel, at most nr: row m of them lies at c + from + m * nr, and at out + to +
+// row_offset[m], `step` apart. Their biases start at col_bias + column.
+struct StorePiece {
+  int64_t from, to, column;
+  int count;
+};
+
+// Writes a block of accumulators, row by row and piece by piece: activation(c + row_bias[m] + col_bias[n]),
+// rounded to the storage type. Columns in no piece are dropped. A null bias counts as zero.
+struct BlockStore {
+  const void* c;
   int64_t rows;
-  int columns;
   void* out;
   const int64_t* row_offset;
-  const int64_t* col_offset;
-  bool columns_contiguous;  // col_offset[n] == col_offset[0] + n
+  const StorePiece* pieces;
+  int64_t piece_count, step;
   const void* row_bias;
   const void* col_bias;
   Activation activation;
@@ -303,7 +311,7 @@ struct KernelTable {
   const char* isa;
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
-  void (*store_panel[kDtypeCount])(const PanelStore&);
+  void (*store_block[kDtypeCount])(const BlockStore&);
   DepthwiseKernels depthwise[2];
   PoolKernels pool;
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done

@@ -1,4 +1,4 @@
-// A line of sums, written in the storage type: store_panel seen as one long row.
+// A line of sums, written in the storage type: store_block seen as one long row.
 #pragma once
 
 #include "core/tensor_view.h"

@@ -6,6 +6,7 @@
 
 #include "core/conv_as_gemm.h"
 #include "cpu/kernel_table.h"
+#include "cpu/pixel_planes.h"
 
 namespace fastconv::cpu {
 
@@ -37,9 +38,8 @@ struct PixelSpan {
   int64_t image, position[kAxes], length, first;  // first: its index within the range that was cut up
 };
 
-// Cuts pixels [begin, begin + count) at the ends of rows and at multiples of `panel` from `begin`.
-void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, int64_t panel,
-                    std::vector<PixelSpan>* spans);
+// Cuts pixels [begin, begin + count) at the ends of rows.
+void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, std::vector<PixelSpan>* spans);
 
 // The address of each pixel of `spans` in the result, in elements.
 void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t* offsets);
@@ -50,6 +50,13 @@ template <class T>
 void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
                  int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t count,
                  bool features_are_lines, const PanelLayout& layout, T* packed);
+
+// `channels` channels of the pixels of `segments` as planes (cpu/pixel_planes.h), channel by channel and copy
+// by copy, layout.elements apart.
+template <class T>
+void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
+                 const std::vector<PlaneSegment>& segments, int64_t first_channel, int64_t channels,
+                 T* planes);
 
 // Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin,
 // begin + count). Features run over the channels (by_channel: the filters first_feature ...) of a group and

@@ -1,5 +1,5 @@
 // The matrix kernels of every table against naive loops: packing (copy_block), products (multiply_panel),
-// epilogue (store_panel). All of it is exact, so everything is compared bit by bit, and so are the bytes
+// epilogue (store_block). All of it is exact, so everything is compared bit by bit, and so are the bytes
 // around each output.
 #include <algorithm>
 #include <vector>
@@ -13,7 +13,6 @@ namespace {
 
 using cpu::BlockCopy;
 using cpu::PanelProduct;
-using cpu::PanelStore;
 using std::int64_t;
 
 const char* isa_name = "";  // of the table under test, for messages
@@ -99,20 +98,24 @@ template <class T>
 struct Panel {
   int nr, pitch;
   std::vector<T> a, b, c;
+  std::vector<int64_t> b_offset;  // rows of B in reverse and a vector apart
 
   Panel(const cpu::GemmKernels& g, int64_t rows, int64_t depth, int columns)
       : nr(g.nr),
         pitch(g.row_pitch),
         a(static_cast<std::size_t>(rows * g.row_pitch), std::numeric_limits<T>::quiet_NaN()),
-        b(static_cast<std::size_t>(depth * g.nr)),
+        b(static_cast<std::size_t>(2 * depth * g.nr), std::numeric_limits<T>::quiet_NaN()),
         c(random_values<T>(static_cast<std::size_t>(rows * g.nr + 2 * kGuard), 5)) {
     Values random(6);
     for (int64_t m = 0; m < rows; ++m)
       for (int64_t k = 0; k < depth; ++k)
         a[static_cast<std::size_t>(m * pitch + k)] = static_cast<T>(random());
-    for (int64_t k = 0; k < depth; ++k)
-      for (int n = 0; n < columns; ++n) b[static_cast<std::size_t>(k * nr + n)] = static_cast<T>(random());
+    for (int64_t k = 0; k < depth; ++k) {
+      b_offset.push_back(2 * (depth - 1 - k) * nr);
+      for (int n = 0; n < columns; ++n) at(k, n) = static_cast<T>(random());
+    }
   }
+  T& at(int64_t k, int n) { return b[static_cast<std::size_t>(b_offset[static_cast<std::size_t>(k)] + n)]; }
   T* accumulators() { return c.data() + kGuard; }
 };
 
@@ -126,8 +129,7 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
       T& c = want[static_cast<std::size_t>(kGuard + m * g.nr + n)];
       T sum = 0;  // the chain starts from zero and meets C at its end
       for (int64_t k = 0; k < depth; ++k) {
-        const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)],
-                y = panel.b[static_cast<std::size_t>(k * g.nr + n)];
+        const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)], y = panel.at(k, n);
         sum = fused ? std::fma(x, y, sum) : x * y + sum;
       }
       c = accumulate ? sum + c : sum;
@@ -135,8 +137,8 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
   const std::vector<T> before = panel.c;
   for (int tile_rows = 1; tile_rows <= g.mr; ++tile_rows) {
     panel.c = before;
-    g.multiply_panel(PanelProduct{panel.a.data(), panel.b.data(), panel.accumulators(), rows, depth,
-                                  tile_rows, columns, accumulate});
+    g.multiply_panel(PanelProduct{panel.a.data(), panel.b.data(), panel.b_offset.data(), panel.accumulators(),
+                                  rows, depth, tile_rows, columns, accumulate});
     bool equal = true, guarded = true;
     for (std::size_t i = 0; i < panel.c.size(); ++i) {
       const int64_t at = static_cast<int64_t>(i) - kGuard;
@@ -163,38 +165,41 @@ void check_products(const cpu::GemmKernels& g, int lanes, bool fused) {
   check_product<T>(g, fused, 3 * g.mr + 1, g.row_pitch, g.nr, false);
 }
 
+// A block of two panels: `columns` of the first one's, and as many of the second one's last, which come first
+// in the output.
 template <class S>
 void check_store(const cpu::KernelTable& table, int64_t rows, int columns, bool contiguous, bool row_bias,
                  bool col_bias, cpu::Activation activation) {
   using T = ComputeOf<S>;
-  const cpu::GemmKernels& g = table.gemm[std::is_same_v<T, double>];
-  const auto accumulators = random_values<T>(static_cast<std::size_t>(rows * g.nr), 7);
+  const int64_t nr = table.gemm[std::is_same_v<T, double>].nr;
+  const auto accumulators = random_values<T>(static_cast<std::size_t>(2 * rows * nr), 7);
   const auto of_rows = random_values<T>(static_cast<std::size_t>(rows), 8);
-  const auto of_cols = random_values<T>(static_cast<std::size_t>(columns), 9);
+  const auto of_cols = random_values<T>(static_cast<std::size_t>(2 * nr), 9);
   // Rows lie apart and in reverse; columns side by side, or scattered without meeting.
-  const int64_t col_step = contiguous ? 1 : 3, row_step = columns * col_step + 2;
-  std::vector<int64_t> row_offset, col_offset;
+  const int64_t col_step = contiguous ? 1 : 3, piece_step = columns * col_step + 1,
+                row_step = 2 * piece_step + 2;
+  std::vector<int64_t> row_offset;
   for (int64_t m = 0; m < rows; ++m) row_offset.push_back((rows - 1 - m) * row_step);
-  for (int n = 0; n < columns; ++n) col_offset.push_back(1 + n * col_step);
+  const cpu::StorePiece pieces[] = {{0, piece_step, 0, columns},
+                                    {rows * nr + nr - columns, 1, 2 * nr - columns, columns}};
 
   const auto before = random_values<S>(static_cast<std::size_t>(rows * row_step + 2 * kGuard), 10);
   std::vector<S> got = before, want = before;
   for (int64_t m = 0; m < rows; ++m)
-    for (int n = 0; n < columns; ++n) {
-      T x = accumulators[static_cast<std::size_t>(m * g.nr + n)];
-      const T rb = row_bias ? of_rows[static_cast<std::size_t>(m)] : T(0),
-              cb = col_bias ? of_cols[static_cast<std::size_t>(n)] : T(0);
-      if (row_bias || col_bias) x += rb + cb;
-      if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
-      want[static_cast<std::size_t>(kGuard + row_offset[static_cast<std::size_t>(m)] +
-                                    col_offset[static_cast<std::size_t>(n)])] = narrow<S>(x);
-    }
-  std::vector<T> c = accumulators;
-  table.store_panel[static_cast<int>(dtype_of<S>())](PanelStore{
-      c.data(), rows, columns, got.data() + kGuard, row_offset.data(), col_offset.data(), contiguous,
-      row_bias ? of_rows.data() : nullptr, col_bias ? of_cols.data() : nullptr, activation});
+    for (const cpu::StorePiece& piece : pieces)
+      for (int n = 0; n < columns; ++n) {
+        T x = accumulators[static_cast<std::size_t>(piece.from + m * nr + n)];
+        if (row_bias) x += of_rows[static_cast<std::size_t>(m)];
+        if (col_bias) x += of_cols[static_cast<std::size_t>(piece.column + n)];
+        if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
+        want[static_cast<std::size_t>(kGuard + row_offset[static_cast<std::size_t>(m)] + piece.to +
+                                      n * col_step)] = narrow<S>(x);
+      }
+  table.store_block[static_cast<int>(dtype_of<S>())](
+      cpu::BlockStore{accumulators.data(), rows, got.data() + kGuard, row_offset.data(), pieces, 2, col_step,
+                      row_bias ? of_rows.data() : nullptr, col_bias ? of_cols.data() : nullptr, activation});
   CHECK(same_bytes(got, want),
-        "%s store_panel %s rows %lld columns %d contiguous %d row bias %d column bias %d activation %d",
+        "%s store_block %s rows %lld columns %d contiguous %d row bias %d column bias %d activation %d",
         isa_name, name_of(dtype_of<S>()), static_cast<long long>(rows), columns, contiguous, row_bias,
         col_bias, static_cast<int>(activation));
 }

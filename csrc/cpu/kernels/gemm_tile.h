@@ -2,6 +2,7 @@
 //
 //   for k < depth:  C[m][:] += A[m][k] * B[k][:]      m < tile_rows, ':' = one or two or three vectors
 //
+// B's rows lie where a table says, so the taps of a convolution can be shifts within one copy of the pixels.
 // Every tile height from 1 to mr is compiled, so the last rows of a matrix cost no more than they hold.
 // Each element's sum is one fused-multiply-add chain over k, whatever the tile, so its bits do not depend on
 // the blocking of rows and columns. The chain starts from zero and is added to C at its end: long reductions
@@ -14,8 +15,8 @@ namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
 template <class V, int kVectors, int kPitch, int kRows, int kUsed>
-void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typename V::Scalar* c,
-                   int64_t depth, bool accumulate) {
+void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, const int64_t* b_offset,
+                   typename V::Scalar* c, int64_t depth, bool accumulate) {
   constexpr int kWidth = kVectors * V::kLanes;
   V acc[kRows][kUsed];
 #pragma GCC unroll 16
@@ -26,7 +27,7 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
   for (int64_t k = 0; k < depth; ++k) {
     V row[kUsed];
 #pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + j * V::kLanes);
+    for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + b_offset[k] + j * V::kLanes);
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
       const V x = V::all(a[m * kPitch]);
@@ -34,7 +35,6 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
       for (int j = 0; j < kUsed; ++j) acc[m][j] = fma(x, row[j], acc[m][j]);
     }
     ++a;
-    b += kWidth;
   }
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m)
@@ -47,8 +47,8 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, typ
 }
 
 template <class V>
-using TileFunction = void (*)(const typename V::Scalar*, const typename V::Scalar*, typename V::Scalar*,
-                              int64_t, bool);
+using TileFunction = void (*)(const typename V::Scalar*, const typename V::Scalar*, const int64_t*,
+                              typename V::Scalar*, int64_t, bool);
 
 // The tile functions of heights 1..kRows for one number of used vectors, as an array.
 template <class V, int kVectors, int kPitch, int kUsed, int kRows>
@@ -74,7 +74,8 @@ void multiply_panel(const PanelProduct& p) {
   for (int64_t m = 0; m < p.rows; m += p.tile_rows) {
     const int64_t left = p.rows - m;
     const int rows = left < p.tile_rows ? static_cast<int>(left) : p.tile_rows;
-    table[rows](a + m * kPitch, static_cast<const T*>(p.b), c + m * kWidth, p.depth, p.accumulate);
+    table[rows](a + m * kPitch, static_cast<const T*>(p.b), p.b_offset, c + m * kWidth, p.depth,
+                p.accumulate);
   }
 }
 

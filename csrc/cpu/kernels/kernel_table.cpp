@@ -22,7 +22,7 @@
 #include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/response_norm.h"
 #include "cpu/kernels/softmax.h"
-#include "cpu/kernels/store_panel.h"
+#include "cpu/kernels/store_block.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -31,10 +31,10 @@ namespace {
 // in many registers go three across: fewer loads for each product, and a tile that is nearer to a square.
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
-// A product's depth is at most 128, the length of a chain of additions (a BLAS's are as long): long
+// A product's depth is at most 256, the length of a chain of additions (a BLAS's are as long): long
 // reductions add such chains up. The odd multiple of a cache line keeps the rows of a tile in different L1
 // sets.
-constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
+constexpr int kPitchF32 = 256 + 16, kPitchF64 = 256 + 8;
 
 constexpr KernelTable make_table() {
   return {
@@ -43,10 +43,10 @@ constexpr KernelTable make_table() {
        gemm_kernels<VecF64, kRows, kVectors, kPitchF64>()},
       {copy_block<VecF32, float>, copy_block<VecF64, double>, copy_block<VecF32, Float16>,
        copy_block<VecF32, BFloat16>},
-      {store_panel<VecF32, float, kVectors * VecF32::kLanes>,
-       store_panel<VecF64, double, kVectors * VecF64::kLanes>,
-       store_panel<VecF32, Float16, kVectors * VecF32::kLanes>,
-       store_panel<VecF32, BFloat16, kVectors * VecF32::kLanes>},
+      {store_block<VecF32, float, kVectors * VecF32::kLanes>,
+       store_block<VecF64, double, kVectors * VecF64::kLanes>,
+       store_block<VecF32, Float16, kVectors * VecF32::kLanes>,
+       store_block<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
       pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},

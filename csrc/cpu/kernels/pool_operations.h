@@ -13,6 +13,7 @@
 #pragma once
 
 #include "cpu/kernel_table.h"
+#include "cpu/kernels/vector_parts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -168,23 +169,6 @@ int64_t writable(const Line* lines, int64_t line_count, int64_t line, int64_t co
   const S* const first = static_cast<const S*>(lines[0].*begin);
   const S* const last = static_cast<const S*>(lines[line_count - 1].*begin);
   return last == first + (line_count - 1) * columns ? (line_count - line) * columns : columns;
-}
-
-template <class V>
-int lanes_left(int64_t done, int64_t all) {
-  return all - done < V::kLanes ? static_cast<int>(all - done) : V::kLanes;
-}
-template <class V, class S>
-V load_some(const S* p, int count) {
-  return count == V::kLanes ? load_as(p, V{}) : load_partial_as(p, count, V{});
-}
-template <class V, class S>
-void store_some(S* p, int count, V v) {
-  if (count == V::kLanes) {
-    store_as(p, v);
-  } else {
-    store_partial_as(p, count, v);
-  }
 }
 
 }  // namespace

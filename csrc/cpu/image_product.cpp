@@ -1,0 +1,169 @@
+// The weight gradient: both images are packed in each task.
+#include <algorithm>
+
+#include "core/buffer_pool.h"
+#include "cpu/implicit_gemm.h"
+#include "cpu/line_store.h"
+#include "cpu/packed_product.h"
+#include "cpu/parallel.h"
+
+namespace fastconv::cpu {
+namespace {
+
+template <class T>
+struct ImageScratch {
+  T *rows, *cols, *accumulators;
+  int64_t* column_offsets;
+};
+
+template <class T>
+ImageScratch<T> carve_image_scratch(Carver* carver, const GemmBlocking& b, const GemmKernels& k) {
+  return {carver->take<T>(b.rows * k.row_pitch), carver->take<T>(b.cols * b.depth),
+          carver->take<T>(b.rows * b.cols), carver->take<int64_t>(b.depth)};
+}
+
+// One block of dw, reduced over one slice of the pixels, into `sums` (laid out as dw).
+template <class T>
+void reduce_image_block(const Machine& machine, const PixelGather& dy, const PixelGather& x,
+                        const WeightGradientShape& s, int64_t group, int64_t slice, int64_t row, int64_t col,
+                        const ImageScratch<T>& scratch, T* sums) {
+  const GemmKernels& k = kernels_of<T>(*machine.table);
+  const GemmBlocking& b = s.blocking.gemm;
+  const int64_t filters = dy.source.channels, features = s.order.count();
+  const FeatureOrder filter_order = FeatureOrder::channel_major(filters, 1);
+  const int64_t rows = std::min(b.rows, (s.features_are_rows ? features : filters) - row);
+  const int64_t cols = std::min(b.cols, (s.features_are_rows ? filters : features) - col);
+  const int64_t begin = slice * s.blocking.slice_pixels,
+                end = std::min(begin + s.blocking.slice_pixels, dy.pixels());
+  std::vector<PixelSpan> x_spans, dy_spans;
+  if (begin >= end) std::fill(scratch.accumulators, scratch.accumulators + b.rows * b.cols, T(0));
+  for (int64_t pixel = begin; pixel < end; pixel += b.depth) {
+    const int64_t depth = std::min(b.depth, end - pixel);
+    cut_into_spans(x, pixel, depth, &x_spans);
+    cut_into_spans(dy, pixel, depth, &dy_spans);
+    const PanelLayout row_layout = PanelLayout::rows(k, rows), col_layout = PanelLayout::columns(k, depth);
+    pack_pixels(*machine.table, x, x_spans, group * s.order.channels, s.order,
+                s.features_are_rows ? row : col, s.features_are_rows ? rows : cols, true,
+                s.features_are_rows ? row_layout : col_layout,
+                s.features_are_rows ? scratch.rows : scratch.cols);
+    pack_pixels(*machine.table, dy, dy_spans, group * filters, filter_order, s.features_are_rows ? col : row,
+                s.features_are_rows ? cols : rows, true, s.features_are_rows ? col_layout : row_layout,
+                s.features_are_rows ? scratch.cols : scratch.rows);
+    multiply_block(k, b, scratch.rows,
+                   PackedColumns<T>::panels(scratch.cols, k, depth, scratch.column_offsets),
+                   scratch.accumulators, rows, cols, depth, pixel > begin);
+  }
+  // Features are numbered by `order` in the product and channel-major in dw.
+  const auto copy =
+      machine.table
+          ->copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
+  const int64_t feature_step = s.order.channel_step == 1 ? s.order.taps : 1,
+                run = s.order.channel_step == 1 ? s.order.channels : features;
+  const auto place = [&](int64_t feature) { return feature % run * feature_step + feature / run; };
+  for (int64_t n = 0; n < cols; n += k.nr) {
+    const int64_t columns = std::min<int64_t>(k.nr, cols - n);
+    const T* panel = scratch.accumulators + n * rows;
+    const int64_t first_feature = s.features_are_rows ? row : col + n,
+                  count = s.features_are_rows ? rows : columns;
+    const int64_t first_filter = s.features_are_rows ? col + n : row;
+    for (int64_t f = 0; f < count;) {  // stretches of one tap where the order is tap-major
+      const int64_t length = std::min(count - f, run - (first_feature + f) % run);
+      T* to = sums + (group * filters + first_filter) * features + place(first_feature + f);
+      if (s.features_are_rows) {
+        copy({panel + f * k.nr, k.nr, 1, to, feature_step, features, length, columns, false});
+      } else {
+        copy({panel + f, k.nr, 1, to, features, feature_step, rows, length, false});
+      }
+      f += length;
+    }
+  }
+}
+
+// dw = the slices' sums, added in order.
+template <class T>
+void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
+  const KernelTable& table = *machine.table;
+  const auto copy =
+      table.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
+  constexpr int64_t step = 4096;
+  parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads,
+               [&](int64_t task, int) {
+                 const int64_t begin = task * step, length = std::min(step, count - begin);
+                 for (int64_t s = 1; s < slices; ++s)
+                   copy({sums + s * count + begin, 0, 1, sums + begin, 0, 1, 1, length, true});
+                 store_line(table, dw.dtype, sums + begin, length, element(dw.data, dw.dtype, begin), 1, T(0),
+                            Activation::none);
+               });
+}
+
+template <class T>
+void multiply_images_as(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
+                        const FilterView& dw) {
+  const WeightGradientShape s = shape_of(machine, dy, x, groups);
+  const GemmBlocking& b = s.blocking.gemm;
+  const GemmKernels& k = kernels_of<T>(*machine.table);
+  const int64_t count = dw.filters * dw.channels * dw.taps, filters = dw.filters / groups;
+  const int64_t rows = s.features_are_rows ? s.order.count() : filters,
+                cols = s.features_are_rows ? filters : s.order.count();
+  const int64_t row_blocks = ceil_div(rows, b.rows), col_blocks = ceil_div(cols, b.cols),
+                slices = s.blocking.slices;
+  const Buffer sums(slices * count * static_cast<int64_t>(sizeof(T)));
+  Carver measure;
+  carve_image_scratch<T>(&measure, b, k);
+  const int64_t scratch = measure.used();
+  const Buffer workspace(scratch * machine.threads);
+  PixelGather group_dy = dy;
+  group_dy.source.channels = filters;
+  const double flops = 2.0 * static_cast<double>(dy.pixels()) * static_cast<double>(count);
+  parallel_for(groups * slices * row_blocks * col_blocks, kNsPerFlop * flops, machine.threads,
+               [&](int64_t task, int worker) {
+                 Carver carver(workspace.as<char>() + worker * scratch);
+                 const int64_t col = task % col_blocks * b.cols,
+                               row = task / col_blocks % row_blocks * b.rows;
+                 const int64_t slice = task / (col_blocks * row_blocks) % slices,
+                               group = task / (col_blocks * row_blocks * slices);
+                 reduce_image_block(machine, group_dy, x, s, group, slice, row, col,
+                                    carve_image_scratch<T>(&carver, b, k), sums.as<T>() + slice * count);
+               });
+  add_slices(machine, sums.as<T>(), slices, count, dw);
+}
+
+}  // namespace
+
+WeightGradientShape shape_of(const Machine& machine, const PixelGather& dy, const PixelGather& x,
+                             int64_t groups) {
+  const bool wide = compute_dtype(dy.source.dtype) == Dtype::float64;
+  WeightGradientShape s;
+  s.features_are_rows = !channels_adjacent(x.source);
+  const int64_t channels = x.source.channels / groups, filters = dy.source.channels / groups;
+  s.order = s.features_are_rows ? FeatureOrder::channel_major(channels, x.taps())
+                                : FeatureOrder::tap_major(channels, x.taps());
+  s.blocking = block_weight_gradient(
+      machine.table->gemm[wide], wide ? 8 : 4, s.features_are_rows ? s.order.count() : filters,
+      s.features_are_rows ? filters : s.order.count(), dy.pixels(), groups, machine.caches);
+  return s;
+}
+
+void multiply_images(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
+                     const FilterView& dw) {
+  if (dw.dtype == Dtype::float64) {
+    multiply_images_as<double>(machine, dy, x, groups, dw);
+  } else {
+    multiply_images_as<float>(machine, dy, x, groups, dw);
+  }
+}
+
+int64_t workspace_bytes(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups) {
+  const WeightGradientShape s = shape_of(machine, dy, x, groups);
+  const bool wide = compute_dtype(dy.source.dtype) == Dtype::float64;
+  Carver measure;
+  if (wide) {
+    carve_image_scratch<double>(&measure, s.blocking.gemm, machine.table->gemm[1]);
+  } else {
+    carve_image_scratch<float>(&measure, s.blocking.gemm, machine.table->gemm[0]);
+  }
+  return s.blocking.slices * dy.source.channels * s.order.count() * (wide ? 8 : 4) +
+         machine.threads * measure.used();
+}
+
+}  // namespace fastconv::cpu

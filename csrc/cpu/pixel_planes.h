@@ -1,0 +1,79 @@
+// Pixels as the columns of a product: a block of them is copied, channel by channel, into planes in which a
+// tap is a shift. Each value is copied about once instead of once for every tap that reads it.
+//
+//   a plane (one channel, one copy), read as one long line:
+//
+//     segment 0   row 0   | columns of the block ... | halo |        position q of the block meets tap t at
+//                 row 1   | columns of the block ... | halo |        element q + shift(t) of its copy
+//                 halo rows
+//     segment 1   row 0   ...                                        a segment's rows are neighbours
+//
+// Positions in the halo are computed like the others and dropped by the store. A strided axis has a copy for
+// each phase of its stride, so that neighbours stay neighbours. Where halos would cost more than they save,
+// an axis has a copy for each tap and no halo; with all axes so, the planes are an im2col of the block.
+#pragma once
+
+#include <vector>
+
+#include "core/conv_as_gemm.h"
+#include "cpu/kernel_table.h"
+
+namespace fastconv::cpu {
+
+struct AxisCopies {
+  struct Place {
+    int64_t copy, shift;  // position j meets the tap at element j + shift of the copy
+  };
+  std::vector<TapMap> copies;  // over the positions [0, positions + halo)
+  std::vector<Place> taps;
+  int64_t halo = 0;
+};
+
+struct PlaneLayout {
+  AxisCopies axis[kAxes];
+  int64_t columns = 1, rows = 1;        // of a block, at most
+  int64_t row_pieces = 1, blocks = 0;   // a row falls into so many blocks; all blocks
+  int64_t positions = 0, elements = 0;  // a block computes so many, a plane holds so many, at most
+
+  int64_t width() const { return columns + axis[kAxes - 1].halo; }
+  int64_t copies() const {
+    int64_t n = 1;
+    for (const AxisCopies& a : axis) n *= static_cast<int64_t>(a.copies.size());
+    return n;
+  }
+};
+
+// What a block may take: so many positions, and so many elements in the planes of `channels` channels.
+struct PlaneBudget {
+  int64_t positions, elements, channels;
+};
+
+// The layout that costs the fewest cycles by a simple count of products and copies, with `filters` lines to
+// multiply. No result depends on it.
+PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& kernels, int64_t filters,
+                           const PlaneBudget& budget);
+
+// Rows of pixels that are neighbours: positions `position` ... `position` + (0, rows - 1, columns - 1) of an
+// image, at element `start` of each plane.
+struct PlaneSegment {
+  int64_t image, position[kAxes], rows, columns, start;
+};
+void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,
+                       std::vector<PlaneSegment>* segments);
+
+// The positions to compute for a block: up to the last pixel of its last segment.
+int64_t positions_of(const PlaneLayout& layout, const std::vector<PlaneSegment>& segments);
+
+// Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
+struct PixelRun {
+  int64_t start, count, result;
+};
+void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PlaneSegment>& segments,
+             std::vector<PixelRun>* runs);
+
+// Where the features [begin, begin + count), numbered channel * taps + tap, start in the planes of the
+// channels from first_channel on.
+void feature_offsets(const PlaneLayout& layout, int64_t taps, int64_t first_channel, int64_t begin,
+                     int64_t count, int64_t* offsets);
+
+}  // namespace fastconv::cpu

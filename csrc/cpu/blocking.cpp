@@ -73,11 +73,18 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
   const int64_t wanted = wanted_tasks(threads);
   const auto tasks = [&] { return products * p.planes.blocks * ceil_div(filters, b.rows); };
   p.planes = lay_out_planes(g, k, filters, budget);
-  while (tasks() < wanted && budget.positions > 4 * k.nr) {
-    budget.positions /= 2;
-    p.planes = lay_out_planes(g, k, filters, budget);
+  // Share out by halves of the longer side: a task reads its filters once and packs its pixels once.
+  while (tasks() < wanted) {
+    const int64_t least_positions = 4 * k.nr, least_rows = 4 * k.mr;
+    if (p.planes.positions > least_positions && (p.planes.positions > b.rows || b.rows <= least_rows)) {
+      budget.positions = std::min(budget.positions, p.planes.positions) / 2;
+      p.planes = lay_out_planes(g, k, filters, budget);
+    } else if (b.rows > least_rows) {
+      b.rows = round_up(b.rows / 2, k.mr);
+    } else {
+      break;
+    }
   }
-  while (tasks() < wanted && b.rows > 4 * k.mr) b.rows = round_up(b.rows / 2, k.mr);
   b.cols = round_up(p.planes.positions, k.nr);
   set_tiles(k, element_bytes, filters, caches, &b);
   return p;

@@ -22,9 +22,9 @@ inline __attribute__((always_inline)) void store_piece(Kind kind, const T* c, in
     if (step == 1) {
       store_some(to + n, left, x);
     } else {
-      T lanes[V::kLanes];
-      x.store(lanes);
-      for (int l = 0; l < left; ++l) store_partial_as(to + (n + l) * step, 1, V::all(lanes[l]));
+      S lanes[V::kLanes];
+      store_as(lanes, x);
+      for (int l = 0; l < left; ++l) to[(n + l) * step] = lanes[l];
     }
   }
 }

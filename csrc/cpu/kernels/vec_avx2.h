@@ -44,7 +44,21 @@ struct Vec<float> {
     return {_mm256_maskload_ps(p, lanes_below_f32(count))};
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
-  void store_partial(float* p, int count) const { _mm256_maskstore_ps(p, lanes_below_f32(count), v); }
+  void store_partial(float* p, int count) const {  // a masked store takes many times as long on some CPUs
+    if (count >= kLanes) return _mm256_storeu_ps(p, v);
+    __m128 rest = _mm256_castps256_ps128(v);
+    if (count & 4) {
+      _mm_storeu_ps(p, rest);
+      rest = _mm256_extractf128_ps(v, 1);
+      p += 4;
+    }
+    if (count & 2) {
+      _mm_storel_pd(reinterpret_cast<double*>(p), _mm_castps_pd(rest));
+      rest = _mm_movehl_ps(rest, rest);
+      p += 2;
+    }
+    if (count & 1) _mm_store_ss(p, rest);
+  }
 };
 
 template <>
@@ -61,7 +75,16 @@ struct Vec<double> {
     return {_mm256_maskload_pd(p, lanes_below_f64(count))};
   }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
-  void store_partial(double* p, int count) const { _mm256_maskstore_pd(p, lanes_below_f64(count), v); }
+  void store_partial(double* p, int count) const {
+    if (count >= kLanes) return _mm256_storeu_pd(p, v);
+    __m128d rest = _mm256_castpd256_pd128(v);
+    if (count & 2) {
+      _mm_storeu_pd(p, rest);
+      rest = _mm256_extractf128_pd(v, 1);
+      p += 2;
+    }
+    if (count & 1) _mm_store_sd(p, rest);
+  }
 };
 
 using VecF32 = Vec<float>;

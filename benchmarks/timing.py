@@ -19,7 +19,10 @@ SAMPLE_SECONDS = 0.005
 """A sample lasts at least about this long."""
 
 SETTLE_SECONDS = 0.002
-"""Pause before a sample, in which the worker threads of the one before stop spinning."""
+"""Steps of the pause before a sample, in which the worker threads of the one before stop spinning."""
+
+MOST_SETTLE_SECONDS = 0.05
+"""The pause ends here even if some thread never sleeps."""
 
 LONG_SECONDS = 0.25
 """A call that lasts this long is not repeated to no purpose."""
@@ -29,6 +32,20 @@ LEAST_SHARE = 0.05
 
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 25
+
+
+def settle() -> None:
+    """Wait until no thread of this process uses the CPU any more.
+
+    Libraries let their worker threads spin for a while after a call (OpenBLAS for some twenty milliseconds);
+    whoever came next would have to share the cores with them.
+    """
+    latest = time.perf_counter() + MOST_SETTLE_SECONDS
+    busy = SETTLE_SECONDS
+    while busy > SETTLE_SECONDS / 4 and time.perf_counter() < latest:
+        before = time.process_time()
+        time.sleep(SETTLE_SECONDS)
+        busy = time.process_time() - before
 
 
 @dataclass
@@ -48,7 +65,7 @@ class Contestant:
     def sample(self) -> float:
         """Return the mean seconds per call over `repeats` calls; short ones warm the caches with one more."""
         call = self.call
-        time.sleep(SETTLE_SECONDS)
+        settle()
         if self.repeats > 1:
             call()
         start = time.perf_counter()

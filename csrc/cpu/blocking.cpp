@@ -74,15 +74,13 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
   const auto tasks = [&] { return products * p.planes.blocks * ceil_div(filters, b.rows); };
   p.planes = lay_out_planes(g, k, filters, budget);
   // Share out by halves of the longer side: a task reads its filters once and packs its pixels once.
-  while (tasks() < wanted) {
-    const int64_t least_positions = 4 * k.nr, least_rows = 4 * k.mr;
-    if (p.planes.positions > least_positions && (p.planes.positions > b.rows || b.rows <= least_rows)) {
+  const int64_t least_positions = 4 * k.nr, least_rows = 4 * k.mr;
+  while (tasks() < wanted && (budget.positions > least_positions || b.rows > least_rows)) {
+    if (budget.positions > least_positions && (p.planes.positions > b.rows || b.rows <= least_rows)) {
       budget.positions = std::min(budget.positions, p.planes.positions) / 2;
       p.planes = lay_out_planes(g, k, filters, budget);
-    } else if (b.rows > least_rows) {
-      b.rows = round_up(b.rows / 2, k.mr);
     } else {
-      break;
+      b.rows = round_up(b.rows / 2, k.mr);
     }
   }
   b.cols = round_up(p.planes.positions, k.nr);

@@ -10,7 +10,7 @@ void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, co
                   const Epilogue& epilogue, const ImageView& y) {
   const PixelGather g = forward_gather(p, x, y);
   if (plan.algorithm == Algorithm::direct) {
-    filter_depthwise(plan.machine, g, p.mode, w, false, epilogue);
+    filter_depthwise(plan.machine, g, w, false, epilogue);
   } else {
     multiply_pixels_by_filters(plan.machine, {g}, w, false, p.groups, epilogue);
   }
@@ -22,8 +22,8 @@ void conv_input_gradient(const Plan& plan, const ConvProblem& p, const ImageView
   if (gathers.untouched) {
     multiply_pixels_by_filters(plan.machine, {own_pixels(dx, true)}, w, true, p.groups, epilogue);
   }
-  if (plan.algorithm == Algorithm::direct && p.mode == PaddingMode::zeros) {
-    for (const PixelGather& g : gathers.phases) filter_depthwise(plan.machine, g, p.mode, w, true, epilogue);
+  if (plan.algorithm == Algorithm::direct) {
+    for (const PixelGather& g : gathers.phases) filter_depthwise(plan.machine, g, w, true, epilogue);
   } else {
     multiply_pixels_by_filters(plan.machine, gathers.phases, w, true, p.groups, epilogue);
   }
@@ -33,7 +33,7 @@ void conv_weight_gradient(const Plan& plan, const ConvProblem& p, const ImageVie
                           const FilterView& dw) {
   const PixelGather g = forward_gather(p, x, dy);
   if (plan.algorithm == Algorithm::direct) {
-    correlate_depthwise(plan.machine, g, p.mode, dw);
+    correlate_depthwise(plan.machine, g, dw);
   } else {
     multiply_images(plan.machine, own_pixels(dy), g, p.groups, dw);
   }

@@ -1,9 +1,9 @@
 // The direct route for one input channel per group: filters that share no operand, so that a matrix product
-// has nothing to gain. Each task copies the source lines that it needs, padded and widened, into a strip that
-// stays in the cache, deinterleaved by the stride; every tap is then a shifted view of those lines.
+// has nothing to gain. Each task copies the pixels that it needs, padded and widened, into planes that stay
+// in the cache (cpu/pixel_planes.h); every tap is then a shifted view of them.
 //
-// Rows run along the innermost axis and serve every layout; lanes take nr neighbouring channels at a time and
-// serve channels_last with as many filters as channels.
+// Rows take one channel at a time and serve every layout; lanes take nr neighbouring channels and serve
+// channels_last with as many filters as channels.
 #pragma once
 
 #include "core/conv_as_gemm.h"
@@ -14,14 +14,11 @@ namespace fastconv::cpu {
 // result[pixel, r] = activation(bias[r] + sums); result channel r reads filter r through channel r /
 // multiplier (forward), or with by_channel filters r * multiplier ... through their own channels (input
 // gradient).
-void filter_depthwise(const Machine& machine, const PixelGather& g, PaddingMode mode,
-                      const FilterView& filters, bool by_channel, const Epilogue& epilogue);
+void filter_depthwise(const Machine& machine, const PixelGather& g, const FilterView& filters,
+                      bool by_channel, const Epilogue& epilogue);
 
 // dw[k][0][t] = sum over pixels of dy[pixel, k] * x[pixel's tap t, k / multiplier]; dy is the gather's
 // result.
-void correlate_depthwise(const Machine& machine, const PixelGather& x, PaddingMode mode,
-                         const FilterView& dw);
-
-int64_t depthwise_workspace_bytes(const Machine& machine, const PixelGather& g, int64_t multiplier);
+void correlate_depthwise(const Machine& machine, const PixelGather& x, const FilterView& dw);
 
 }  // namespace fastconv::cpu

@@ -69,26 +69,33 @@ struct BlockStore {
   Activation activation;
 };
 
-// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) nr
-// neighbouring channels of position j at j * step. Counts may run up to whole vectors: lines and `out` have
-// room, and zeros where a sum would see them.
+struct PositionRun {
+  int64_t start, count;
+};
+
+// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) the
+// nr neighbouring channels of position j at j * nr. A filter's count may run up to whole vectors: lines and
+// `out` have room.
 struct DepthwiseLine {
   const void* const* lines;
   int64_t taps;
   const void* weights;  // one each tap, or (lanes) nr
   int64_t count;
-  int64_t step;  // lanes only
   void* out;  // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums;
               // added to
   bool accumulate;
-  const void* values;  // correlate only: what the lines are multiplied by, laid out as filter's `out`
+  // correlate only: what the lines are multiplied by, laid out as filter's `out`, and the positions that
+  // count.
+  const void* values;
+  const PositionRun* runs;
+  int64_t run_count;
 };
 
 struct DepthwiseKernels {
   void (*filter_row)(const DepthwiseLine&);  // out[j] (+)= sum over t of weights[t] * lines[t][j]
   void (*filter_lanes)(const DepthwiseLine&);
   void (*correlate_row)(
-      const DepthwiseLine&);  // out[t] += sum over j of values[j] * lines[t][j], lane by lane
+      const DepthwiseLine&);  // out[t] += sum over the runs' j of values[j] * lines[t][j], lane by lane
   void (*correlate_lanes)(const DepthwiseLine&);
   int lanes;  // of a vector
 };

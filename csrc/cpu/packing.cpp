@@ -9,9 +9,10 @@ namespace {
 
 template <class T>
 void clear(T* dst, int64_t row_stride, int64_t col_stride, int64_t rows, int64_t cols) {
+  if (row_stride == 1 && col_stride != 1) return clear(dst, col_stride, row_stride, cols, rows);
   for (int64_t i = 0; i < rows; ++i, dst += row_stride) {
     if (col_stride == 1) {
-      std::fill(dst, dst + cols, T(0));
+      std::fill(dst, dst + std::max<int64_t>(cols, 0), T(0));
     } else {
       for (int64_t j = 0; j < cols; ++j) dst[j * col_stride] = T(0);
     }
@@ -130,57 +131,63 @@ struct SegmentCopy {
   const PlaneSegment& segment;
   int64_t first_channel, channels, rows, width;  // with the halo
   T* dst;                                        // of the first channel
-  int64_t channel_stride;
+  int64_t channel_stride, pixel_stride;
 
   void run() {
     const int64_t j0 = segment.position[0];
     if (!outer0->extra.empty() || !outer1->extra.empty() || !inner->extra.empty()) {
       for (int64_t row = 0; row < rows; ++row) copy_row_by_list(row);
     } else if (outer0->low <= j0 && j0 < outer0->high) {
-      copy_line(j0 * g.axis[0].step + outer0->offset);
+      copy_rows(j0 * g.axis[0].step + outer0->offset);
     } else {
-      clear(dst, channel_stride, 1, channels, rows * width);
+      zero(0, rows * width);
     }
+  }
+
+ private:
+  void zero(int64_t first, int64_t count) {
+    if (count > 0) clear(dst + first * pixel_stride, channel_stride, pixel_stride, channels, count);
   }
 
   void copy_row_by_list(int64_t row) {
     const PixelSpan span{
         segment.image, {segment.position[0], segment.position[1] + row, segment.position[2]}, width, 0};
-    SpanCopy<T>{table, g, span, *inner, first_channel, channels, dst + row * width, channel_stride, 1}.run(
-        *outer0, *outer1);
+    SpanCopy<T>{
+        table,          g,           span, *inner, first_channel, channels, dst + row * width * pixel_stride,
+        channel_stride, pixel_stride}
+        .run(*outer0, *outer1);
   }
 
   // Rows and columns within the source, as blocks; zeros around them.
-  void copy_line(int64_t source0) {
+  void copy_rows(int64_t source0) {
     const int64_t j1 = segment.position[1], j2 = segment.position[2];
     const int64_t low1 = std::clamp(outer1->low, j1, j1 + rows) - j1,
                   high1 = std::clamp(outer1->high, j1 + low1, j1 + rows) - j1;
     const int64_t low2 = std::clamp(inner->low, j2, j2 + width) - j2,
                   high2 = std::clamp(inner->high, j2 + low2, j2 + width) - j2;
-    clear(dst, channel_stride, 1, channels, low1 * width);
-    clear(dst + high1 * width, channel_stride, 1, channels, (rows - high1) * width);
-    for (int64_t row = low1; row < high1; ++row) {
-      clear(dst + row * width, channel_stride, 1, channels, low2);
-      clear(dst + row * width + high2, channel_stride, 1, channels, width - high2);
-    }
-    if (low1 == high1 || low2 == high2) return;
+    const int64_t height = high1 - low1, columns = high2 - low2;
+    if (height == 0 || columns == 0) return zero(0, rows * width);
+    // The right rim of a row and the left rim of the next lie together.
+    zero(0, low1 * width + low2);
+    for (int64_t row = low1; row + 1 < high1; ++row) zero(row * width + high2, width - high2 + low2);
+    zero((high1 - 1) * width + high2, width - high2 + (rows - high1) * width);
+
     const ImageView& s = g.source;
     const int64_t from = segment.image * s.batch_stride + first_channel * s.channel_stride +
                          source0 * s.stride[0] +
                          ((j1 + low1) * g.axis[1].step + outer1->offset) * s.stride[1] +
                          ((j2 + low2) * g.axis[2].step + inner->offset) * s.stride[2];
-    T* to = dst + low1 * width + low2;
+    T* to = dst + (low1 * width + low2) * pixel_stride;
     const int64_t row_stride = g.axis[1].step * s.stride[1], column_stride = g.axis[2].step * s.stride[2];
-    const int64_t height = high1 - low1, columns = high2 - low2;
     const auto copy = table.copy_block[static_cast<int>(s.dtype)];
     if (channels >= height || channels_adjacent(s)) {
       for (int64_t i = 0; i < height; ++i)
         copy({element(s.data, s.dtype, from + i * row_stride), s.channel_stride, column_stride,
-              to + i * width, channel_stride, 1, channels, columns, false});
+              to + i * width * pixel_stride, channel_stride, pixel_stride, channels, columns, false});
     } else {
       for (int64_t c = 0; c < channels; ++c)
         copy({element(s.data, s.dtype, from + c * s.channel_stride), row_stride, column_stride,
-              to + c * channel_stride, width, 1, height, columns, false});
+              to + c * channel_stride, width * pixel_stride, pixel_stride, height, columns, false});
     }
   }
 };
@@ -240,19 +247,21 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
                  const std::vector<PlaneSegment>& segments, int64_t first_channel, int64_t channels,
-                 T* planes) {
-  const int64_t channel_stride = layout.copies() * layout.elements;
+                 int64_t lanes, T* planes) {
+  const int64_t pixel_stride = lanes ? lanes : 1;
+  const int64_t channel_stride = lanes ? 1 : layout.copies() * layout.elements;
   for (const PlaneSegment& segment : segments) {
-    T* dst = planes + segment.start;
+    T* dst = planes + segment.start * pixel_stride;
     for (const TapMap& copy0 : layout.axis[0].copies)
       for (const TapMap& copy1 : layout.axis[1].copies)
         for (const TapMap& copy2 : layout.axis[2].copies) {
           SegmentCopy<T>{table,          g,        &copy0,
                          &copy1,         &copy2,   segment,
                          first_channel,  channels, segment.rows + layout.axis[1].halo,
-                         layout.width(), dst,      channel_stride}
+                         layout.width(), dst,      channel_stride,
+                         pixel_stride}
               .run();
-          dst += layout.elements;
+          dst += layout.elements * pixel_stride;
         }
   }
 }
@@ -294,9 +303,9 @@ template void pack_pixels<double>(const KernelTable&, const PixelGather&, const 
                                   int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
                                   double*);
 template void pack_planes<float>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                 const std::vector<PlaneSegment>&, int64_t, int64_t, float*);
+                                 const std::vector<PlaneSegment>&, int64_t, int64_t, int64_t, float*);
 template void pack_planes<double>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                  const std::vector<PlaneSegment>&, int64_t, int64_t, double*);
+                                  const std::vector<PlaneSegment>&, int64_t, int64_t, int64_t, double*);
 template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&,
                                   const FeatureOrder&, int64_t, int64_t, int64_t, int64_t, const PanelLayout&,
                                   float*);

@@ -52,11 +52,12 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
                  bool features_are_lines, const PanelLayout& layout, T* packed);
 
 // `channels` channels of the pixels of `segments` as planes (cpu/pixel_planes.h), channel by channel and copy
-// by copy, layout.elements apart.
+// by copy, layout.elements apart; or (`lanes` > 0) copy by copy, with the channels side by side in elements
+// of `lanes`.
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
                  const std::vector<PlaneSegment>& segments, int64_t first_channel, int64_t channels,
-                 T* planes);
+                 int64_t lanes, T* planes);
 
 // Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin,
 // begin + count). Features run over the channels (by_channel: the filters first_feature ...) of a group and

@@ -17,8 +17,8 @@ Machine Machine::current() {
 
 namespace {
 
-// The direct route copies the lines that one row of windows covers: no wider than this many elements.
-constexpr int64_t kWidestWindow = int64_t{1} << 20;
+// A task of the direct route keeps copies for the taps: no more than this many.
+constexpr int64_t kMostDirectTaps = 4096;
 
 bool direct_serves(const ConvProblem& p, std::string* why_not) {
   if (p.channels_per_group() != 1) {
@@ -26,13 +26,9 @@ bool direct_serves(const ConvProblem& p, std::string* why_not) {
         "direct serves one input channel per group only, got " + std::to_string(p.channels_per_group());
     return false;
   }
-  int64_t covered = p.kernel[0];
-  for (int a = 1; a < kAxes; ++a) {
-    const int64_t extent = p.dilation[a] * (p.kernel[a] - 1) + 1;
-    if (extent > kWidestWindow || (covered *= extent) > kWidestWindow) {
-      *why_not = "direct serves windows of up to " + std::to_string(kWidestWindow) + " elements";
-      return false;
-    }
+  if (p.taps() > kMostDirectTaps) {
+    *why_not = "direct serves windows of up to " + std::to_string(kMostDirectTaps) + " taps";
+    return false;
   }
   return true;
 }

@@ -47,7 +47,7 @@ void filter_lanes_part(const DepthwiseLine& p, int64_t j) {
     for (int v = 0; v < kVectors; ++v)
       acc[i][v] = p.accumulate ? V::load(out + i * kWidth + v * V::kLanes) : V::zero();
   for (int64_t t = 0; t < p.taps; ++t) {
-    const T* line = static_cast<const T*>(p.lines[t]) + j * p.step;
+    const T* line = static_cast<const T*>(p.lines[t]) + j * kWidth;
     V w[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) w[v] = V::load(weights + t * kWidth + v * V::kLanes);
@@ -55,7 +55,7 @@ void filter_lanes_part(const DepthwiseLine& p, int64_t j) {
     for (int i = 0; i < kPositions; ++i)
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v)
-        acc[i][v] = fma(w[v], V::load(line + i * p.step + v * V::kLanes), acc[i][v]);
+        acc[i][v] = fma(w[v], V::load(line + i * kWidth + v * V::kLanes), acc[i][v]);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i)
@@ -83,10 +83,19 @@ void correlate_row_part(const DepthwiseLine& p, int64_t t) {
     lines[i] = static_cast<const T*>(p.lines[t + i]);
     acc[i] = V::load(out + i * V::kLanes);
   }
-  for (int64_t j = 0; j < p.count; j += V::kLanes) {
-    const V x = V::load(values + j);
+  for (int64_t r = 0; r < p.run_count; ++r) {
+    int64_t j = p.runs[r].start;
+    const int64_t end = j + p.runs[r].count;
+    for (; j + V::kLanes <= end; j += V::kLanes) {
+      const V x = V::load(values + j);
 #pragma GCC unroll 8
-    for (int i = 0; i < kTaps; ++i) acc[i] = fma(x, V::load(lines[i] + j), acc[i]);
+      for (int i = 0; i < kTaps; ++i) acc[i] = fma(x, V::load(lines[i] + j), acc[i]);
+    }
+    if (j == end) continue;
+    const int rest = static_cast<int>(end - j);
+    const V x = V::load_partial(values + j, rest);
+#pragma GCC unroll 8
+    for (int i = 0; i < kTaps; ++i) acc[i] = fma(x, V::load_partial(lines[i] + j, rest), acc[i]);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kTaps; ++i) acc[i].store(out + i * V::kLanes);
@@ -111,13 +120,14 @@ void correlate_lanes(const DepthwiseLine& p) {
     V acc[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[v] = V::load(out + v * V::kLanes);
-    for (int64_t j = 0; j < p.count; ++j) {
+    for (int64_t r = 0; r < p.run_count; ++r)
+      for (int64_t j = p.runs[r].start; j < p.runs[r].start + p.runs[r].count; ++j) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        acc[v] = fma(V::load(values + j * kWidth + v * V::kLanes), V::load(line + j * p.step + v * V::kLanes),
-                     acc[v]);
+        for (int v = 0; v < kVectors; ++v) {
+          const int64_t at = j * kWidth + v * V::kLanes;
+          acc[v] = fma(V::load(values + at), V::load(line + at), acc[v]);
+        }
       }
-    }
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[v].store(out + v * V::kLanes);
   }

@@ -12,7 +12,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kNsPerTap = 0.15, kNsPerElement = 1.0;
-constexpr int64_t kMostPositions = 4096;
+constexpr int64_t kMostPositions = 4096, kTasksPerThread = 4, kMostTogether = 64;
 constexpr int64_t kLongestChain =
     64;  // vectors whose products are added up in float32 before they go into a double
 
@@ -104,34 +104,55 @@ void read_bias(const KernelTable& table, const Epilogue& e, Dtype dtype, int64_t
                                              std::min<int64_t>(width, channels - channel), false});
 }
 
-// Writes the sums of one block's pixels, position by position in `sums`.
+// Writes the sums of a block's pixels, position by position, for one channel after the other.
 template <class T>
-void store_sums(const KernelTable& table, const PixelGather& g, const DepthwisePlan& p,
-                const std::vector<PixelRun>& runs, int64_t channel, const T* sums, const T* bias,
-                const Epilogue& epilogue) {
-  const ImageView& r = g.result;
-  const int nr = table.gemm[sizeof(T) == 8].nr;
-  const int64_t step = r.stride[kAxes - 1], at = channel * r.channel_stride;
-  const auto store = table.store_block[static_cast<int>(r.dtype)];
-  std::vector<StorePiece> pieces;
-  std::vector<int64_t> offsets;
-  if (p.lanes) {
-    pieces.push_back({0, at, 0, static_cast<int>(std::min<int64_t>(p.width, r.channels - channel))});
+class SumsStore {
+ public:
+  SumsStore(const KernelTable& table, const PixelGather& g, const DepthwisePlan& p)
+      : table_(table), r_(g.result), p_(p), nr_(table.gemm[sizeof(T) == 8].nr) {}
+
+  void move_to(const std::vector<PixelRun>& runs) {
+    const int64_t step = r_.stride[kAxes - 1];
+    runs_ = &runs;
+    pieces_.clear();
+    offsets_.clear();
     for (const PixelRun& run : runs) {
-      offsets.resize(static_cast<std::size_t>(run.count));
-      for (int64_t i = 0; i < run.count; ++i) offsets[static_cast<std::size_t>(i)] = run.result + i * step;
-      store({sums + run.start * p.width, run.count, r.data, offsets.data(), pieces.data(), 1, 1, nullptr,
-             epilogue.bias ? bias : nullptr, epilogue.activation});
+      if (p_.lanes) {
+        for (int64_t i = 0; i < run.count; ++i) offsets_.push_back(run.result + i * step);
+      } else {
+        for (int64_t i = 0; i < run.count; i += nr_)
+          pieces_.push_back({run.start + i, run.result + i * step, 0,
+                             static_cast<int>(std::min<int64_t>(nr_, run.count - i))});
+      }
     }
-    return;
   }
-  for (const PixelRun& run : runs)
-    for (int64_t i = 0; i < run.count; i += nr)
-      pieces.push_back(
-          {run.start + i, run.result + i * step, 0, static_cast<int>(std::min<int64_t>(nr, run.count - i))});
-  store({sums, 1, r.data, &at, pieces.data(), static_cast<int64_t>(pieces.size()), step,
-         epilogue.bias ? bias : nullptr, nullptr, epilogue.activation});
-}
+
+  void run(int64_t channel, const T* sums, const T* bias, Activation activation) {
+    const int64_t at = channel * r_.channel_stride;
+    const auto store = table_.store_block[static_cast<int>(r_.dtype)];
+    if (!p_.lanes) {
+      store({sums, 1, r_.data, &at, pieces_.data(), static_cast<int64_t>(pieces_.size()),
+             r_.stride[kAxes - 1], bias, nullptr, activation});
+      return;
+    }
+    const StorePiece piece{0, at, 0, static_cast<int>(std::min<int64_t>(p_.width, r_.channels - channel))};
+    const int64_t* offsets = offsets_.data();
+    for (const PixelRun& run : *runs_) {
+      store({sums + run.start * p_.width, run.count, r_.data, offsets, &piece, 1, 1, nullptr, bias,
+             activation});
+      offsets += run.count;
+    }
+  }
+
+ private:
+  const KernelTable& table_;
+  const ImageView& r_;
+  const DepthwisePlan& p_;
+  const int nr_;
+  const std::vector<PixelRun>* runs_ = nullptr;
+  std::vector<StorePiece> pieces_;
+  std::vector<int64_t> offsets_;
+};
 
 template <class T>
 void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w, bool by_channel,
@@ -147,24 +168,32 @@ void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const double outputs = static_cast<double>(g.pixels()) * static_cast<double>(channels);
   const double work = outputs * (kNsPerElement + kNsPerTap * static_cast<double>(g.taps()));
-  parallel_for(p.planes.blocks * parts, work, machine.threads, [&](int64_t task, int worker) {
-    const int64_t channel = task % parts * p.width;
+  // A task takes several channels of one block, as long as there is work for every thread.
+  const int64_t together = std::clamp<int64_t>(p.planes.blocks * parts / (kTasksPerThread * machine.threads),
+                                               1, std::min<int64_t>(parts, kMostTogether));
+  const int64_t tasks = ceil_div(parts, together);
+  parallel_for(p.planes.blocks * tasks, work, machine.threads, [&](int64_t task, int worker) {
     T* planes = workspace.as<T>() + worker * elements;
     T* sums = planes + p.plane_elements();
     T* weights = sums + p.sums();
     T* bias = weights + g.taps() * p.width;
     DepthwiseBlock<T> block(machine, g, p, planes);
-    block.move_to(task / parts);
-    for (int64_t i = 0; i < sources; ++i) {
-      const int64_t filter = channel * sources + i;
-      block.pack(by_channel ? filter : channel / multiplier);
-      read_weights(table, w, g, filter, p.width, weights);
-      const DepthwiseLine line{block.lines(), g.taps(), weights, block.positions(), sums, i > 0,
-                               nullptr,       nullptr,  0};
-      p.lanes ? kernels.filter_lanes(line) : kernels.filter_row(line);
+    SumsStore<T> store(table, g, p);
+    block.move_to(task / tasks);
+    store.move_to(block.runs());
+    const int64_t first = task % tasks * together, end = std::min(first + together, parts);
+    for (int64_t channel = first * p.width; channel < end * p.width; channel += p.width) {
+      for (int64_t i = 0; i < sources; ++i) {
+        const int64_t filter = channel * sources + i;
+        block.pack(by_channel ? filter : channel / multiplier);
+        read_weights(table, w, g, filter, p.width, weights);
+        const DepthwiseLine line{block.lines(), g.taps(), weights, block.positions(), sums, i > 0,
+                                 nullptr,       nullptr,  0};
+        p.lanes ? kernels.filter_lanes(line) : kernels.filter_row(line);
+      }
+      read_bias(table, epilogue, w.dtype, channel, channels, p.width, bias);
+      store.run(channel, sums, epilogue.bias ? bias : nullptr, epilogue.activation);
     }
-    read_bias(table, epilogue, w.dtype, channel, channels, p.width, bias);
-    store_sums(table, g, p, block.runs(), channel, sums, bias, epilogue);
   });
 }
 

@@ -75,7 +75,7 @@ class DepthwiseBlock {
   T* planes_;
   std::vector<int64_t> offsets_;
   std::vector<const void*> lines_;
-  std::vector<PlaneSegment> segments_;
+  std::vector<PixelSegment> segments_;
   std::vector<PixelRun> runs_;
   int64_t positions_ = 0;
 };

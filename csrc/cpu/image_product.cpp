@@ -35,19 +35,20 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   const int64_t cols = std::min(b.cols, (s.features_are_rows ? filters : features) - col);
   const int64_t begin = slice * s.blocking.slice_pixels,
                 end = std::min(begin + s.blocking.slice_pixels, dy.pixels());
-  std::vector<PixelSpan> x_spans, dy_spans;
+  std::vector<PixelSegment> x_segments, dy_segments;
   if (begin >= end) std::fill(scratch.accumulators, scratch.accumulators + b.rows * b.cols, T(0));
   for (int64_t pixel = begin; pixel < end; pixel += b.depth) {
     const int64_t depth = std::min(b.depth, end - pixel);
-    cut_into_spans(x, pixel, depth, &x_spans);
-    cut_into_spans(dy, pixel, depth, &dy_spans);
+    cut_pixels(x, pixel, depth, &x_segments);
+    cut_pixels(dy, pixel, depth, &dy_segments);
     const PanelLayout row_layout = PanelLayout::rows(k, rows), col_layout = PanelLayout::columns(k, depth);
-    pack_pixels(*machine.table, x, x_spans, group * s.order.channels, s.order,
+    pack_pixels(*machine.table, x, x_segments, group * s.order.channels, s.order,
                 s.features_are_rows ? row : col, s.features_are_rows ? rows : cols, true,
                 s.features_are_rows ? row_layout : col_layout,
                 s.features_are_rows ? scratch.rows : scratch.cols);
-    pack_pixels(*machine.table, dy, dy_spans, group * filters, filter_order, s.features_are_rows ? col : row,
-                s.features_are_rows ? cols : rows, true, s.features_are_rows ? col_layout : row_layout,
+    pack_pixels(*machine.table, dy, dy_segments, group * filters, filter_order,
+                s.features_are_rows ? col : row, s.features_are_rows ? cols : rows, true,
+                s.features_are_rows ? col_layout : row_layout,
                 s.features_are_rows ? scratch.cols : scratch.rows);
     multiply_block(k, b, scratch.rows,
                    PackedColumns<T>::panels(scratch.cols, k, depth, scratch.column_offsets),

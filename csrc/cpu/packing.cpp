@@ -29,7 +29,12 @@ void for_each_source(const AxisGather& axis, const TapMap& tap, int64_t j, const
   for (; it != tap.extra.end() && it->first == j; ++it) visit(it->second);
 }
 
-// Some channels of some pixels of one span through one tap, as a block: rows are channels, columns pixels.
+struct PixelSpan {  // pixels that are neighbours along the innermost axis
+  int64_t image, position[kAxes], length;
+};
+
+// Some channels of the pixels of one span through one tap, as a block: rows are channels, columns pixels. Any
+// padding mode, at the price of a look at each axis' list.
 template <class T>
 struct SpanCopy {
   const KernelTable& table;
@@ -81,54 +86,13 @@ struct SpanCopy {
   }
 };
 
-// The channels whose feature lies in [begin, end) for one tap.
-struct ChannelRange {
-  int64_t low, high;
-};
-ChannelRange channels_of(const FeatureOrder& o, int64_t tap, int64_t begin, int64_t end) {
-  const int64_t at = tap * o.tap_step;
-  return {std::clamp<int64_t>(ceil_div(begin - at, o.channel_step), 0, o.channels),
-          std::clamp<int64_t>(ceil_div(end - at, o.channel_step), 0, o.channels)};
-}
-
-// One panel's worth of pack_pixels: features [begin, end) land at (feature - begin) * feature_stride.
-template <class T>
-void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
-                   int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t end,
-                   int64_t feature_stride, int64_t panel_pixels, int64_t panel_stride, int64_t pixel_stride,
-                   T* packed) {
-  int64_t tap = 0;
-  for (const TapMap& t0 : g.axis[0].taps)
-    for (const TapMap& t1 : g.axis[1].taps)
-      for (const TapMap& t2 : g.axis[2].taps) {
-        const ChannelRange c = channels_of(order, tap, begin, end);
-        const int64_t feature = c.low * order.channel_step + tap * order.tap_step - begin;
-        ++tap;
-        if (c.low >= c.high) continue;
-        for (const PixelSpan& span : spans) {
-          T* dst = packed + feature * feature_stride + span.first / panel_pixels * panel_stride +
-                   span.first % panel_pixels * pixel_stride;
-          SpanCopy<T>{table,
-                      g,
-                      span,
-                      t2,
-                      first_channel + c.low,
-                      c.high - c.low,
-                      dst,
-                      feature_stride * order.channel_step,
-                      pixel_stride}
-              .run(t0, t1);
-        }
-      }
-}
-
 // One segment of one copy: an axis' copy is a tap map over the positions and the halo.
 template <class T>
 struct SegmentCopy {
   const KernelTable& table;
   const PixelGather& g;
   const TapMap *outer0, *outer1, *inner;
-  const PlaneSegment& segment;
+  const PixelSegment& segment;
   int64_t first_channel, channels, rows, width;  // with the halo
   T* dst;                                        // of the first channel
   int64_t channel_stride, pixel_stride;
@@ -151,7 +115,7 @@ struct SegmentCopy {
 
   void copy_row_by_list(int64_t row) {
     const PixelSpan span{
-        segment.image, {segment.position[0], segment.position[1] + row, segment.position[2]}, width, 0};
+        segment.image, {segment.position[0], segment.position[1] + row, segment.position[2]}, width};
     SpanCopy<T>{
         table,          g,           span, *inner, first_channel, channels, dst + row * width * pixel_stride,
         channel_stride, pixel_stride}
@@ -180,7 +144,7 @@ struct SegmentCopy {
     T* to = dst + (low1 * width + low2) * pixel_stride;
     const int64_t row_stride = g.axis[1].step * s.stride[1], column_stride = g.axis[2].step * s.stride[2];
     const auto copy = table.copy_block[static_cast<int>(s.dtype)];
-    if (channels >= height || channels_adjacent(s)) {
+    if (channels >= height || channels_adjacent(s) || pixel_stride != 1) {
       for (int64_t i = 0; i < height; ++i)
         copy({element(s.data, s.dtype, from + i * row_stride), s.channel_stride, column_stride,
               to + i * width * pixel_stride, channel_stride, pixel_stride, channels, columns, false});
@@ -192,65 +156,100 @@ struct SegmentCopy {
   }
 };
 
+// The channels whose feature lies in [begin, end) for one tap.
+struct ChannelRange {
+  int64_t low, high;
+};
+ChannelRange channels_of(const FeatureOrder& o, int64_t tap, int64_t begin, int64_t end) {
+  const int64_t at = tap * o.tap_step;
+  return {std::clamp<int64_t>(ceil_div(begin - at, o.channel_step), 0, o.channels),
+          std::clamp<int64_t>(ceil_div(end - at, o.channel_step), 0, o.channels)};
+}
+
+// Features [begin, end) land at (feature - begin) * feature_stride.
+template <class T>
+void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSegment>& segments,
+                   int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t end,
+                   int64_t feature_stride, int64_t pixel_stride, T* packed) {
+  int64_t tap = 0;
+  for (const TapMap& t0 : g.axis[0].taps)
+    for (const TapMap& t1 : g.axis[1].taps)
+      for (const TapMap& t2 : g.axis[2].taps) {
+        const ChannelRange c = channels_of(order, tap, begin, end);
+        const int64_t feature = c.low * order.channel_step + tap * order.tap_step - begin;
+        ++tap;
+        if (c.low >= c.high) continue;
+        for (const PixelSegment& s : segments)
+          SegmentCopy<T>{table,
+                         g,
+                         &t0,
+                         &t1,
+                         &t2,
+                         s,
+                         first_channel + c.low,
+                         c.high - c.low,
+                         s.rows,
+                         s.columns,
+                         packed + feature * feature_stride + s.start * pixel_stride,
+                         feature_stride * order.channel_step,
+                         pixel_stride}
+              .run();
+      }
+}
+
 }  // namespace
 
-void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, std::vector<PixelSpan>* spans) {
-  spans->clear();
+void cut_pixels(const PixelGather& g, int64_t begin, int64_t count, std::vector<PixelSegment>* segments) {
+  segments->clear();
   const int64_t n0 = g.axis[0].positions, n1 = g.axis[1].positions, n2 = g.axis[2].positions;
-  PixelSpan s;
-  int64_t p = begin;
-  s.position[2] = p % n2, p /= n2;
-  s.position[1] = p % n1, p /= n1;
-  s.position[0] = p % n0;
-  s.image = p / n0;
-  for (int64_t done = 0; done < count; done += s.length) {
-    s.first = done;
-    s.length = std::min(n2 - s.position[2], count - done);
-    spans->push_back(s);
-    s.position[2] += s.length;
-    if (s.position[2] < n2) continue;
-    s.position[2] = 0;
-    if (++s.position[1] < n1) continue;
-    s.position[1] = 0;
-    if (++s.position[0] < n0) continue;
-    s.position[0] = 0;
-    ++s.image;
+  for (int64_t done = 0; done < count;) {
+    const int64_t pixel = begin + done, left = count - done;
+    PixelSegment s{pixel / (n0 * n1 * n2), {pixel / (n1 * n2) % n0, pixel / n2 % n1, pixel % n2}, 1, 0, done};
+    if (s.position[2] == 0 && left >= n2) {
+      s.rows = std::min(left / n2, n1 - s.position[1]);
+      s.columns = n2;
+    } else {
+      s.columns = std::min(left, n2 - s.position[2]);
+    }
+    segments->push_back(s);
+    done += s.rows * s.columns;
   }
 }
 
-void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t* offsets) {
+void result_offsets(const PixelGather& g, const std::vector<PixelSegment>& segments, int64_t* offsets) {
   const ImageView& r = g.result;
-  for (const PixelSpan& s : spans) {
+  for (const PixelSegment& s : segments) {
     int64_t at = s.image * r.batch_stride;
     for (int a = 0; a < kAxes; ++a) at += s.position[a] * r.stride[a];
-    for (int64_t i = 0; i < s.length; ++i) offsets[s.first + i] = at + i * r.stride[kAxes - 1];
+    int64_t* to = offsets + s.start;
+    for (int64_t row = 0; row < s.rows; ++row, at += r.stride[1])
+      for (int64_t i = 0; i < s.columns; ++i) *to++ = at + i * r.stride[2];
   }
 }
 
 template <class T>
-void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
+void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSegment>& segments,
                  int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t count,
                  bool features_are_lines, const PanelLayout& layout, T* packed) {
-  constexpr int64_t kOne = int64_t{1} << 62;
   if (!features_are_lines) {
-    pack_features(table, g, spans, first_channel, order, begin, begin + count, layout.depth_stride,
-                  layout.panel_lines, layout.panel_stride, layout.line_stride, packed);
+    pack_features(table, g, segments, first_channel, order, begin, begin + count, layout.depth_stride,
+                  layout.line_stride, packed);
     return;
   }
   for (int64_t at = 0; at < count; at += layout.panel_lines) {
     const int64_t end = std::min(at + layout.panel_lines, count);
-    pack_features(table, g, spans, first_channel, order, begin + at, begin + end, layout.line_stride, kOne, 0,
+    pack_features(table, g, segments, first_channel, order, begin + at, begin + end, layout.line_stride,
                   layout.depth_stride, packed + at / layout.panel_lines * layout.panel_stride);
   }
 }
 
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
-                 const std::vector<PlaneSegment>& segments, int64_t first_channel, int64_t channels,
+                 const std::vector<PixelSegment>& segments, int64_t first_channel, int64_t channels,
                  int64_t lanes, T* planes) {
   const int64_t pixel_stride = lanes ? lanes : 1;
   const int64_t channel_stride = lanes ? 1 : layout.copies() * layout.elements;
-  for (const PlaneSegment& segment : segments) {
+  for (const PixelSegment& segment : segments) {
     T* dst = planes + segment.start * pixel_stride;
     for (const TapMap& copy0 : layout.axis[0].copies)
       for (const TapMap& copy1 : layout.axis[1].copies)
@@ -296,16 +295,16 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
   }
 }
 
-template void pack_pixels<float>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&,
+template void pack_pixels<float>(const KernelTable&, const PixelGather&, const std::vector<PixelSegment>&,
                                  int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
                                  float*);
-template void pack_pixels<double>(const KernelTable&, const PixelGather&, const std::vector<PixelSpan>&,
+template void pack_pixels<double>(const KernelTable&, const PixelGather&, const std::vector<PixelSegment>&,
                                   int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
                                   double*);
 template void pack_planes<float>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                 const std::vector<PlaneSegment>&, int64_t, int64_t, int64_t, float*);
+                                 const std::vector<PixelSegment>&, int64_t, int64_t, int64_t, float*);
 template void pack_planes<double>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                  const std::vector<PlaneSegment>&, int64_t, int64_t, int64_t, double*);
+                                  const std::vector<PixelSegment>&, int64_t, int64_t, int64_t, double*);
 template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&,
                                   const FeatureOrder&, int64_t, int64_t, int64_t, int64_t, const PanelLayout&,
                                   float*);

@@ -33,21 +33,17 @@ struct FeatureOrder {
   static FeatureOrder tap_major(int64_t channels, int64_t taps) { return {channels, taps, 1, channels}; }
 };
 
-// A stretch of pixels that are neighbours along the innermost axis.
-struct PixelSpan {
-  int64_t image, position[kAxes], length, first;  // first: its index within the range that was cut up
-};
+// Pixels [begin, begin + count) as segments: whole rows together, parts of rows by themselves. `start` is a
+// segment's first pixel within the range.
+void cut_pixels(const PixelGather& g, int64_t begin, int64_t count, std::vector<PixelSegment>* segments);
 
-// Cuts pixels [begin, begin + count) at the ends of rows.
-void cut_into_spans(const PixelGather& g, int64_t begin, int64_t count, std::vector<PixelSpan>* spans);
+// The address of each pixel of `segments` in the result, in elements.
+void result_offsets(const PixelGather& g, const std::vector<PixelSegment>& segments, int64_t* offsets);
 
-// The address of each pixel of `spans` in the result, in elements.
-void result_offsets(const PixelGather& g, const std::vector<PixelSpan>& spans, int64_t* offsets);
-
-// Features [begin, begin + count) of the pixels of `spans`, for the channels from first_channel on: lines are
-// pixels and depth is features, or (`features_are_lines`) the other way round. T is the compute type.
+// Features [begin, begin + count) of the pixels of `segments`, for the channels from first_channel on: lines
+// are pixels and depth is features, or (`features_are_lines`) the other way round. T is the compute type.
 template <class T>
-void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSpan>& spans,
+void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vector<PixelSegment>& segments,
                  int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t count,
                  bool features_are_lines, const PanelLayout& layout, T* packed);
 
@@ -56,7 +52,7 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
 // of `lanes`.
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
-                 const std::vector<PlaneSegment>& segments, int64_t first_channel, int64_t channels,
+                 const std::vector<PixelSegment>& segments, int64_t first_channel, int64_t channels,
                  int64_t lanes, T* planes);
 
 // Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin,

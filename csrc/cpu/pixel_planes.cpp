@@ -149,10 +149,10 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
 }
 
 void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,
-                       std::vector<PlaneSegment>* segments) {
+                       std::vector<PixelSegment>* segments) {
   segments->clear();
   const int64_t n0 = g.axis[0].positions, n1 = g.axis[kRowAxis].positions, n2 = g.axis[kColumnAxis].positions;
-  PlaneSegment s;
+  PixelSegment s;
   s.position[kColumnAxis] = block % layout.row_pieces * layout.columns;
   s.columns = std::min(layout.columns, n2 - s.position[kColumnAxis]);
   s.start = 0;
@@ -169,17 +169,17 @@ void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t 
   }
 }
 
-int64_t positions_of(const PlaneLayout& layout, const std::vector<PlaneSegment>& segments) {
-  const PlaneSegment& last = segments.back();
+int64_t positions_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments) {
+  const PixelSegment& last = segments.back();
   return last.start + (last.rows - 1) * layout.width() + last.columns;
 }
 
-void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PlaneSegment>& segments,
+void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
              std::vector<PixelRun>* runs) {
   runs->clear();
   const ImageView& r = g.result;
   const int64_t step = r.stride[kColumnAxis];
-  for (const PlaneSegment& s : segments) {
+  for (const PixelSegment& s : segments) {
     int64_t at = s.image * r.batch_stride;
     for (int a = 0; a < kAxes; ++a) at += s.position[a] * r.stride[a];
     for (int64_t row = 0; row < s.rows; ++row, at += r.stride[kRowAxis]) {

@@ -55,20 +55,20 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& kernels, int
 
 // Rows of pixels that are neighbours: positions `position` ... `position` + (0, rows - 1, columns - 1) of an
 // image, at element `start` of each plane.
-struct PlaneSegment {
+struct PixelSegment {
   int64_t image, position[kAxes], rows, columns, start;
 };
 void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,
-                       std::vector<PlaneSegment>* segments);
+                       std::vector<PixelSegment>* segments);
 
 // The positions to compute for a block: up to the last pixel of its last segment.
-int64_t positions_of(const PlaneLayout& layout, const std::vector<PlaneSegment>& segments);
+int64_t positions_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments);
 
 // Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
 struct PixelRun {
   int64_t start, count, result;
 };
-void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PlaneSegment>& segments,
+void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
              std::vector<PixelRun>* runs);
 
 // Where the features [begin, begin + count), numbered channel * taps + tap, start in the planes of the

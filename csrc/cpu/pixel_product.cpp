@@ -32,8 +32,7 @@ template <class T>
 struct PixelScratch {
   T *pixels, *accumulators;
   int64_t *row_offsets, *column_offsets;  // of the result's rows; of the columns' depth
-  std::vector<PixelSpan> spans;
-  std::vector<PlaneSegment> segments;
+  std::vector<PixelSegment> segments;
   std::vector<PixelRun> runs;
   std::vector<StorePiece> pieces;
 };
@@ -114,17 +113,17 @@ class PixelTask {
   void multiply_rows() {
     const GemmBlocking& b = s_.blocking;
     const int64_t first = block_ * b.rows, pixels = std::min(b.rows, gather_.pixels() - first);
-    cut_into_spans(gather_, first, pixels, &scratch_.spans);
+    cut_pixels(gather_, first, pixels, &scratch_.segments);
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t depth = chunk_depth(s_, chunk);
-      pack_pixels(*machine_.table, gather_, scratch_.spans, group_ * s_.order.channels, s_.order,
+      pack_pixels(*machine_.table, gather_, scratch_.segments, group_ * s_.order.channels, s_.order,
                   chunk * b.depth, depth, false, PanelLayout::rows(kernels_, pixels), scratch_.pixels);
       const auto columns = PackedColumns<T>::panels(packed_filters(chunk) + first_filter_ * depth, kernels_,
                                                     depth, scratch_.column_offsets);
       multiply_block(kernels_, b, scratch_.pixels, columns, scratch_.accumulators, pixels, filters_, depth,
                      chunk > 0);
     }
-    result_offsets(gather_, scratch_.spans, scratch_.row_offsets);
+    result_offsets(gather_, scratch_.segments, scratch_.row_offsets);
     const int64_t step = gather_.result.channel_stride;
     scratch_.pieces.clear();
     for (int64_t n = 0; n < filters_; n += kernels_.nr)

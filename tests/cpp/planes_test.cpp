@@ -83,7 +83,7 @@ void check_layout(const cpu::KernelTable& table, const PixelGather& gather, int6
   seen->pieces = seen->pieces || layout.row_pieces > 1;
 
   std::vector<int> times(static_cast<std::size_t>(g.pixels()));
-  std::vector<cpu::PlaneSegment> segments;
+  std::vector<cpu::PixelSegment> segments;
   std::vector<cpu::PixelRun> runs;
   for (int64_t block = 0; block < layout.blocks; ++block) {
     std::vector<float> planes(static_cast<std::size_t>(channels * layout.copies() * layout.elements), -1.f);

@@ -101,7 +101,9 @@ Lasting = Callable[[float], Callable[[], None]]
 def lasting(monkeypatch: pytest.MonkeyPatch) -> Lasting:
     """Replace the clock, and return a maker of calls that move it by so many seconds."""
     clock = [0.0]
-    fake = types.SimpleNamespace(perf_counter=lambda: clock[0], sleep=lambda seconds: None)
+    fake = types.SimpleNamespace(
+        perf_counter=lambda: clock[0], process_time=lambda: 0.0, sleep=lambda seconds: None
+    )
     monkeypatch.setattr(timing, "time", fake)
 
     def make(seconds: float) -> Callable[[], None]:
@@ -111,6 +113,22 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> Lasting:
         return call
 
     return make
+
+
+def test_settle_waits_until_nobody_spins_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, used = [0.0], [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        used[0] += seconds if clock[0] < 0.0101 else 0.0
+
+    fake = types.SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: used[0], sleep=sleep)
+    monkeypatch.setattr(timing, "time", fake)
+    timing.settle()
+    assert clock[0] == pytest.approx(0.012)
+    fake.process_time = lambda: clock[0]
+    timing.settle()
+    assert clock[0] == pytest.approx(0.012 + timing.MOST_SETTLE_SECONDS)
 
 
 def test_race_samples_everyone_in_rotating_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,10 @@ struct DepthwisePlan {
 
   int64_t plane_elements() const { return planes.copies() * planes.elements * width; }
   int64_t sums() const { return planes.elements * width; }  // positions, and room for whole vectors
+  // Of a thread: planes, sums or values, weights or partial sums of each tap, a bias.
+  int64_t scratch_elements(int64_t taps) const {
+    return round_up(plane_elements() + sums() + (taps + 1) * std::max(width, vector), 32);
+  }
 };
 
 template <class T>
@@ -164,7 +168,7 @@ void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w
   const int64_t sources = by_channel ? multiplier : 1;  // filters that reach one channel of the result
   const DepthwisePlan p = make_plan<T>(machine, g, multiplier);
   const int64_t parts = ceil_div(channels, p.width);
-  const int64_t elements = round_up(p.plane_elements() + p.sums() + (g.taps() + 1) * p.width, 32);
+  const int64_t elements = p.scratch_elements(g.taps());
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const double outputs = static_cast<double>(g.pixels()) * static_cast<double>(channels);
   const double work = outputs * (kNsPerElement + kNsPerTap * static_cast<double>(g.taps()));
@@ -230,7 +234,7 @@ void correlate_as(const Machine& machine, const PixelGather& x, const FilterView
   // threads.
   const int64_t slices = std::max<int64_t>(1, std::min(blocks, ceil_div(kWantedTasks, parts)));
   const int64_t lane_sums = p.lanes ? p.width : p.vector;
-  const int64_t elements = round_up(p.plane_elements() + p.sums() + taps * lane_sums, 32);
+  const int64_t elements = p.scratch_elements(taps);
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const Buffer totals(parts * slices * taps * p.width * static_cast<int64_t>(sizeof(double)));
   const double products = static_cast<double>(x.pixels()) * static_cast<double>(dw.filters);
@@ -283,6 +287,13 @@ void correlate_as(const Machine& machine, const PixelGather& x, const FilterView
 }
 
 }  // namespace
+
+DepthwiseShape depthwise_shape(const Machine& machine, const PixelGather& g, int64_t multiplier) {
+  const bool wide = compute_dtype(g.source.dtype) == Dtype::float64;
+  const DepthwisePlan p =
+      wide ? make_plan<double>(machine, g, multiplier) : make_plan<float>(machine, g, multiplier);
+  return {p.planes.positions, p.width, machine.threads * p.scratch_elements(g.taps()) * (wide ? 8 : 4)};
+}
 
 void filter_depthwise(const Machine& machine, const PixelGather& g, const FilterView& filters,
                       bool by_channel, const Epilogue& epilogue) {

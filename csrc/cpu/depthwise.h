@@ -21,4 +21,10 @@ void filter_depthwise(const Machine& machine, const PixelGather& g, const Filter
 // result.
 void correlate_depthwise(const Machine& machine, const PixelGather& x, const FilterView& dw);
 
+// What a task takes at a time, and the scratch memory of all threads: for explain().
+struct DepthwiseShape {
+  int64_t positions, channels, workspace_bytes;
+};
+DepthwiseShape depthwise_shape(const Machine& machine, const PixelGather& g, int64_t multiplier);
+
 }  // namespace fastconv::cpu

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/conv_as_gemm.h"
+#include "cpu/depthwise.h"
 #include "cpu/implicit_gemm.h"
 #include "python/conv_arguments.h"
 
@@ -51,17 +52,27 @@ struct Report {
   py::dict blocking;
   std::int64_t workspace = 0, flops = 0, bytes = 0;
 
+  void set(const char* prefix, const char* name, std::int64_t v) {
+    blocking[py::str(std::string(prefix) + name)] = v;
+  }
   void add(const char* prefix, const cpu::GemmBlocking& b) {
-    const auto set = [&](const char* name, std::int64_t v) {
-      blocking[py::str(std::string(prefix) + name)] = v;
-    };
-    set("depth", b.depth);
-    set("rows", b.rows);
-    set("cols", b.cols);
-    set("inner_rows", b.inner_rows);
-    set("tile_rows", b.tile_rows);
+    set(prefix, "depth", b.depth);
+    set(prefix, "rows", b.rows);
+    set(prefix, "cols", b.cols);
+    set(prefix, "inner_rows", b.inner_rows);
+    set(prefix, "tile_rows", b.tile_rows);
   }
 };
+
+void report_direct(const ConvProblem& p, const cpu::Machine& machine, const std::vector<PixelGather>& gathers,
+                   const char* prefix, Report* r) {
+  if (gathers.empty()) return;
+  const cpu::DepthwiseShape s = cpu::depthwise_shape(machine, gathers[0], p.out_channels / p.in_channels);
+  r->set(prefix, "positions", s.positions);
+  r->set(prefix, "channels", s.channels);
+  r->workspace = std::max(r->workspace, s.workspace_bytes);
+  r->flops += p.flops();
+}
 
 void report_product(const ConvProblem& p, const cpu::Machine& machine,
                     const std::vector<PixelGather>& gathers, const FilterView& w, bool by_channel,
@@ -105,17 +116,24 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
   const FilterView w{nullptr, dtype, p.out_channels, p.channels_per_group(), p.taps()};
 
   Report r;
-  const auto forward = [&](const char* prefix) {
-    report_product(p, plan.machine, {forward_gather(p, input, output)}, w, false, prefix, &r);
+  const bool direct = plan.algorithm == cpu::Algorithm::direct;
+  const auto report = [&](const std::vector<PixelGather>& gathers, bool by_channel, const char* prefix) {
+    direct ? report_direct(p, plan.machine, gathers, prefix, &r)
+           : report_product(p, plan.machine, gathers, w, by_channel, prefix, &r);
   };
+  const auto forward = [&](const char* prefix) { report({forward_gather(p, input, output)}, false, prefix); };
   const auto backward = [&](const char* prefix) {
-    report_product(p, plan.machine, input_gradient_gathers(p, output, input).phases, w, true, prefix, &r);
+    report(input_gradient_gathers(p, output, input).phases, true, prefix);
   };
   if (!o.gradient) {
     o.transposed ? backward("") : forward("");
   } else {
     o.transposed ? forward("dx.") : backward("dx.");
-    report_weight_gradient(p, plan.machine, output, input, &r);
+    if (direct) {
+      report_direct(p, plan.machine, {forward_gather(p, input, output)}, "dw.", &r);
+    } else {
+      report_weight_gradient(p, plan.machine, output, input, &r);
+    }
   }
   const std::int64_t element_bytes = size_of(dtype);
   const std::int64_t once =

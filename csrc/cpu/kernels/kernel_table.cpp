@@ -31,10 +31,10 @@ namespace {
 // in many registers go three across: fewer loads for each product, and a tile that is nearer to a square.
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
-// A product's depth is at most 256, the length of a chain of additions (a BLAS's are as long): long
-// reductions add such chains up. The odd multiple of a cache line keeps the rows of a tile in different L1
+// A product's depth is at most 128, the length of a chain of additions: long reductions add such chains up,
+// and chains of 256 had errors beyond one and a half times a BLAS's. The odd multiple of a cache line keeps the rows of a tile in different L1
 // sets.
-constexpr int kPitchF32 = 256 + 16, kPitchF64 = 256 + 8;
+constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
 constexpr KernelTable make_table() {
   return {

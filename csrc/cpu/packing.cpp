@@ -273,15 +273,24 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
   const int64_t filter_stride = w.channels * w.taps;
   const int64_t line_step = m.by_channel ? w.taps : filter_stride;
   const int64_t feature_step = m.by_channel ? filter_stride : w.taps;
-  const bool whole_kernel = order.tap_step == 1 && !m.by_channel && order.taps == w.taps;
+  bool whole_kernel = order.tap_step == 1 && order.taps == w.taps;  // numbered as it lies in memory
+  for (std::size_t t = 0; t < kernel_tap.size(); ++t)
+    whole_kernel = whole_kernel && kernel_tap[t] == static_cast<int64_t>(t);
   const auto copy = table.copy_block[static_cast<int>(w.dtype)];
   for (int64_t at = 0; at < lines; at += layout.panel_lines) {
     const int64_t rows = std::min(layout.panel_lines, lines - at);
     const int64_t origin = m.first_filter * filter_stride + (first + at) * line_step;
     T* panel = packed + at / layout.panel_lines * layout.panel_stride;
-    if (whole_kernel) {  // features lie in memory as they are numbered
-      copy({element(w.data, w.dtype, origin + begin), line_step, 1, panel, layout.line_stride,
-            layout.depth_stride, rows, count, false});
+    if (whole_kernel) {  // one kernel after the other, or all at once where they adjoin
+      const int64_t adjoining = m.by_channel ? w.taps : count;
+      for (int64_t done = 0; done < count;) {
+        const int64_t feature = begin + done, tap = m.by_channel ? feature % w.taps : 0;
+        const int64_t part = std::min(adjoining - tap, count - done);
+        const int64_t from = m.by_channel ? feature / w.taps * feature_step + tap : feature;
+        copy({element(w.data, w.dtype, origin + from), line_step, 1, panel + done * layout.depth_stride,
+              layout.line_stride, layout.depth_stride, rows, part, false});
+        done += part;
+      }
       continue;
     }
     for (int64_t t = 0; t < order.taps; ++t) {

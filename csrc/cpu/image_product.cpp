@@ -13,13 +13,12 @@ namespace {
 template <class T>
 struct ImageScratch {
   T *rows, *cols, *accumulators;
-  int64_t* column_offsets;
 };
 
 template <class T>
 ImageScratch<T> carve_image_scratch(Carver* carver, const GemmBlocking& b, const GemmKernels& k) {
   return {carver->take<T>(b.rows * k.row_pitch), carver->take<T>(b.cols * b.depth),
-          carver->take<T>(b.rows * b.cols), carver->take<int64_t>(b.depth)};
+          carver->take<T>(b.rows * b.cols)};
 }
 
 // One block of dw, reduced over one slice of the pixels, into `sums` (laid out as dw).
@@ -36,6 +35,7 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   const int64_t begin = slice * s.blocking.slice_pixels,
                 end = std::min(begin + s.blocking.slice_pixels, dy.pixels());
   std::vector<PixelSegment> x_segments, dy_segments;
+  Columns packed_columns;
   if (begin >= end) std::fill(scratch.accumulators, scratch.accumulators + b.rows * b.cols, T(0));
   for (int64_t pixel = begin; pixel < end; pixel += b.depth) {
     const int64_t depth = std::min(b.depth, end - pixel);
@@ -50,9 +50,9 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
                 s.features_are_rows ? col : row, s.features_are_rows ? cols : rows, true,
                 s.features_are_rows ? col_layout : row_layout,
                 s.features_are_rows ? scratch.cols : scratch.rows);
-    multiply_block(k, b, scratch.rows,
-                   PackedColumns<T>::panels(scratch.cols, k, depth, scratch.column_offsets),
-                   scratch.accumulators, rows, cols, depth, pixel > begin);
+    packed_columns.set_packed(cols, depth, k.nr);
+    multiply_block(k, b, scratch.rows, scratch.cols, packed_columns, scratch.accumulators, rows, depth,
+                   pixel > begin);
   }
   // Features are numbered by `order` in the product and channel-major in dw.
   const auto copy =

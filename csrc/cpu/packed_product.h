@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "core/integers.h"
 #include "cpu/blocking.h"
@@ -34,31 +35,33 @@ class Carver {
   int64_t used_ = 0;
 };
 
-// The columns of a product in memory: panel p starts at data + p * panel_stride, its row k at offsets[k] from
+// Where the columns of a product lie in memory: a panel's columns from its start on, row k at offsets[k] from
 // there.
-template <class T>
-struct PackedColumns {
-  const T* data;
-  int64_t panel_stride;
-  const int64_t* offsets;
+struct Columns {
+  std::vector<ColumnPanel> panels;
+  std::vector<int64_t> offsets;
 
-  // Panels one after the other, each depth x nr. `offsets` has room for depth entries.
-  static PackedColumns panels(const T* data, const GemmKernels& k, int64_t depth, int64_t* offsets) {
-    for (int64_t i = 0; i < depth; ++i) offsets[i] = i * k.nr;
-    return {data, depth * k.nr, offsets};
+  // Panels one after the other, each depth x nr.
+  void set_packed(int64_t cols, int64_t depth, int nr) {
+    panels.clear();
+    for (int64_t n = 0; n < cols; n += nr)
+      panels.push_back({n * depth, static_cast<int>(std::min<int64_t>(nr, cols - n))});
+    offsets.resize(static_cast<std::size_t>(depth));
+    for (int64_t k = 0; k < depth; ++k) offsets[static_cast<std::size_t>(k)] = k * nr;
   }
 };
 
-// c (+)= A * B for a block; the columns' panels lie `rows` * nr apart in c.
+// c (+)= A * B for a block; the panels lie `rows` * nr apart in c.
 template <class T>
-void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const PackedColumns<T>& columns,
-                    T* c, int64_t rows, int64_t cols, int64_t depth, bool accumulate) {
+void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
+                    const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
   for (int64_t m = 0; m < rows; m += b.inner_rows) {
     const int64_t part = std::min(b.inner_rows, rows - m);
-    for (int64_t n = 0; n < cols; n += k.nr) {
-      k.multiply_panel({a + m * k.row_pitch, columns.data + n / k.nr * columns.panel_stride, columns.offsets,
-                        c + n * rows + m * k.nr, part, depth, b.tile_rows,
-                        static_cast<int>(std::min<int64_t>(k.nr, cols - n)), accumulate});
+    T* to = c + m * k.nr;
+    for (const ColumnPanel& panel : columns.panels) {
+      k.multiply_panel({a + m * k.row_pitch, packed + panel.start, columns.offsets.data(), to, part, depth,
+                        b.tile_rows, panel.columns, accumulate});
+      to += rows * k.nr;
     }
   }
 }

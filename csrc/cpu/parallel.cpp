@@ -85,7 +85,6 @@ class ThreadPool {
       return;
     }
     helpers = grow(helpers);
-    running_.store(helpers, std::memory_order_relaxed);
     {
       const std::lock_guard<std::mutex> hold(lock_);
       job_ = job;
@@ -94,7 +93,12 @@ class ThreadPool {
     }
     wake_.notify_all();
     job->work(0);
-    while (running_.load(std::memory_order_acquire) != 0) relax();
+    {
+      const std::lock_guard<std::mutex> hold(lock_);
+      job_ = nullptr;  // who has not joined by now is not waited for
+    }
+    for (int i = 0; at_work_.load(std::memory_order_acquire) != 0; ++i)
+      i < kSpins ? relax() : std::this_thread::yield();
     taken_.store(false, std::memory_order_release);
   }
 
@@ -123,15 +127,16 @@ class ThreadPool {
         wake_.wait(hold, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
         seen = generation_.load(std::memory_order_relaxed);
         if (index < helpers_) job = job_;
+        if (job) at_work_.fetch_add(1, std::memory_order_relaxed);
       }
       if (!job) continue;
       job->work(index + 1);
-      running_.fetch_sub(1, std::memory_order_release);
+      at_work_.fetch_sub(1, std::memory_order_release);
     }
   }
 
   std::atomic<bool> taken_{false};
-  std::atomic<int> running_{0};
+  std::atomic<int> at_work_{0};
   std::atomic<std::uint64_t> generation_{0};
   std::mutex lock_;
   std::condition_variable wake_;

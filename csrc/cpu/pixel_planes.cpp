@@ -79,6 +79,11 @@ bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r) {
   return true;
 }
 
+// Whether the halo rows between two segments are worth the end of a panel.
+bool segments_are_apart(const PlaneLayout& layout, int nr) {
+  return layout.axis[kRowAxis].halo * layout.width() >= nr;
+}
+
 // Sizes of the blocks for `pieces` of a row, and the cycles that a pixel then costs for each channel.
 double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, const PlaneBudget& budget,
                    int64_t pieces, PlaneLayout* layout) {
@@ -94,7 +99,8 @@ double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, 
 
   const int64_t segments = layout->rows == 1 ? 1 : (layout->rows - 2) / row_count + 2;
   const int64_t plane_rows = layout->rows + segments * row_halo;
-  layout->positions = (plane_rows - row_halo) * width;
+  const bool apart = segments_are_apart(*layout, k.nr);
+  layout->positions = apart ? layout->rows * width + segments * (k.nr - 1) : (plane_rows - row_halo) * width;
   // Whole lines of the cache, an odd number: neighbouring planes keep out of each other's sets. A vector may
   // be read beyond the last position.
   const int64_t line = 16;
@@ -103,11 +109,10 @@ double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, 
 
   const double usual_segments =
       std::max(1.0, static_cast<double>(layout->rows) / static_cast<double>(row_count));
-  const double computed =
-      (static_cast<double>(layout->rows) + (usual_segments - 1) * static_cast<double>(row_halo)) *
-      static_cast<double>(width);
-  const double products =
-      static_cast<double>(ceil_div(static_cast<int64_t>(computed), k.nr) * filters * g.taps());
+  const int64_t segment_rows = std::min(layout->rows, row_count);
+  const double panels = apart ? usual_segments * static_cast<double>(ceil_div(segment_rows * width, k.nr))
+                              : static_cast<double>(ceil_div(layout->positions, k.nr));
+  const double products = panels * static_cast<double>(filters * g.taps());
   const double copied_rows =
       static_cast<double>(layout->rows) + usual_segments * static_cast<double>(row_halo);
   const double cycles = products + static_cast<double>(copies) * copied_rows *
@@ -172,6 +177,20 @@ void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t 
 int64_t positions_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments) {
   const PixelSegment& last = segments.back();
   return last.start + (last.rows - 1) * layout.width() + last.columns;
+}
+
+void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments, int nr,
+               std::vector<ColumnPanel>* panels) {
+  panels->clear();
+  const bool apart = segments_are_apart(layout, nr);
+  for (std::size_t first = 0; first < segments.size();) {
+    const std::size_t last = apart ? first : segments.size() - 1;
+    const PixelSegment& s = segments[last];
+    const int64_t end = s.start + (s.rows - 1) * layout.width() + s.columns;
+    for (int64_t at = segments[first].start; at < end; at += nr)
+      panels->push_back({at, static_cast<int>(std::min<int64_t>(nr, end - at))});
+    first = last + 1;
+  }
 }
 
 void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,

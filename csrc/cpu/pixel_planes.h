@@ -33,7 +33,7 @@ struct PlaneLayout {
   AxisCopies axis[kAxes];
   int64_t columns = 1, rows = 1;        // of a block, at most
   int64_t row_pieces = 1, blocks = 0;   // a row falls into so many blocks; all blocks
-  int64_t positions = 0, elements = 0;  // a block computes so many, a plane holds so many, at most
+  int64_t positions = 0, elements = 0;  // a block's panels hold so many, a plane so many, at most
 
   int64_t width() const { return columns + axis[kAxes - 1].halo; }
   int64_t copies() const {
@@ -61,8 +61,17 @@ struct PixelSegment {
 void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,
                        std::vector<PixelSegment>* segments);
 
-// The positions to compute for a block: up to the last pixel of its last segment.
+// The positions of a block as one line: up to the last pixel of its last segment.
 int64_t positions_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments);
+
+// The same as panels of up to nr columns for a matrix product, without the rows between segments where these
+// are worth a panel.
+struct ColumnPanel {
+  int64_t start;
+  int columns;
+};
+void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments, int nr,
+               std::vector<ColumnPanel>* panels);
 
 // Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
 struct PixelRun {

@@ -31,7 +31,8 @@ struct PackedProduct {
 template <class T>
 struct PixelScratch {
   T *pixels, *accumulators;
-  int64_t *row_offsets, *column_offsets;  // of the result's rows; of the columns' depth
+  int64_t* row_offsets;  // in the result
+  Columns columns;
   std::vector<PixelSegment> segments;
   std::vector<PixelRun> runs;
   std::vector<StorePiece> pieces;
@@ -46,7 +47,6 @@ PixelScratch<T> carve_pixel_scratch(Carver* carver, const ProductShape& s, const
                                                      s.planes.copies() * s.planes.elements);
   r.accumulators = carver->take<T>(b.rows * b.cols);
   r.row_offsets = carver->take<int64_t>(b.rows);
-  r.column_offsets = carver->take<int64_t>(b.depth);
   return r;
 }
 
@@ -118,10 +118,9 @@ class PixelTask {
       const int64_t depth = chunk_depth(s_, chunk);
       pack_pixels(*machine_.table, gather_, scratch_.segments, group_ * s_.order.channels, s_.order,
                   chunk * b.depth, depth, false, PanelLayout::rows(kernels_, pixels), scratch_.pixels);
-      const auto columns = PackedColumns<T>::panels(packed_filters(chunk) + first_filter_ * depth, kernels_,
-                                                    depth, scratch_.column_offsets);
-      multiply_block(kernels_, b, scratch_.pixels, columns, scratch_.accumulators, pixels, filters_, depth,
-                     chunk > 0);
+      scratch_.columns.set_packed(filters_, depth, kernels_.nr);
+      multiply_block(kernels_, b, scratch_.pixels, packed_filters(chunk) + first_filter_ * depth,
+                     scratch_.columns, scratch_.accumulators, pixels, depth, chunk > 0);
     }
     result_offsets(gather_, scratch_.segments, scratch_.row_offsets);
     const int64_t step = gather_.result.channel_stride;
@@ -137,7 +136,8 @@ class PixelTask {
     const GemmBlocking& b = s_.blocking;
     const int64_t taps = s_.order.taps;
     cut_into_segments(gather_, s_.planes, block_, &scratch_.segments);
-    const int64_t positions = positions_of(s_.planes, scratch_.segments);
+    panels_of(s_.planes, scratch_.segments, kernels_.nr, &scratch_.columns.panels);
+    scratch_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
     int64_t packed_begin = 0, packed_end = 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);
@@ -148,10 +148,9 @@ class PixelTask {
         packed_begin = channel;
         packed_end = end;
       }
-      feature_offsets(s_.planes, taps, packed_begin, begin, depth, scratch_.column_offsets);
+      feature_offsets(s_.planes, taps, packed_begin, begin, depth, scratch_.columns.offsets.data());
       multiply_block<T>(kernels_, b, packed_filters(chunk) + first_filter_ * kernels_.row_pitch,
-                        {scratch_.pixels, kernels_.nr, scratch_.column_offsets}, scratch_.accumulators,
-                        filters_, positions, depth, chunk > 0);
+                        scratch_.pixels, scratch_.columns, scratch_.accumulators, filters_, depth, chunk > 0);
     }
     const ImageView& result = gather_.result;
     for (int64_t i = 0; i < filters_; ++i)
@@ -164,12 +163,16 @@ class PixelTask {
   void cut_runs(int64_t step) {
     runs_of(gather_, s_.planes, scratch_.segments, &scratch_.runs);
     scratch_.pieces.clear();
+    const std::vector<ColumnPanel>& panels = scratch_.columns.panels;
+    std::size_t panel = 0;
     for (const PixelRun& run : scratch_.runs) {
       for (int64_t done = 0; done < run.count;) {
-        const int64_t lane = (run.start + done) % kernels_.nr, panel = run.start + done - lane;
-        const int64_t count = std::min(kernels_.nr - lane, run.count - done);
-        scratch_.pieces.push_back(
-            {panel * filters_ + lane, run.result + done * step, 0, static_cast<int>(count)});
+        const int64_t at = run.start + done;
+        while (at >= panels[panel].start + panels[panel].columns) ++panel;
+        const int64_t lane = at - panels[panel].start;
+        const int64_t count = std::min(panels[panel].columns - lane, run.count - done);
+        scratch_.pieces.push_back({static_cast<int64_t>(panel) * kernels_.nr * filters_ + lane,
+                                   run.result + done * step, 0, static_cast<int>(count)});
         done += count;
       }
     }

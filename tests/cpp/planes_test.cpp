@@ -85,6 +85,7 @@ void check_layout(const cpu::KernelTable& table, const PixelGather& gather, int6
   std::vector<int> times(static_cast<std::size_t>(g.pixels()));
   std::vector<cpu::PixelSegment> segments;
   std::vector<cpu::PixelRun> runs;
+  std::vector<cpu::ColumnPanel> panels;
   for (int64_t block = 0; block < layout.blocks; ++block) {
     std::vector<float> planes(static_cast<std::size_t>(channels * layout.copies() * layout.elements), -1.f);
     cpu::cut_into_segments(g, layout, block, &segments);
@@ -92,12 +93,18 @@ void check_layout(const cpu::KernelTable& table, const PixelGather& gather, int6
     cpu::runs_of(g, layout, segments, &runs);
     seen->segments = seen->segments || segments.size() > 1;
     const int64_t positions = cpu::positions_of(layout, segments);
-    CHECK(positions <= layout.positions, "%lld positions", static_cast<long long>(positions));
+    cpu::panels_of(layout, segments, table.gemm[0].nr, &panels);
+    CHECK(static_cast<int64_t>(panels.size()) * table.gemm[0].nr <= layout.positions + table.gemm[0].nr - 1,
+          "%zu panels", panels.size());
     CHECK(runs.back().start + runs.back().count == positions, "the last pixel is the last position");
     for (const cpu::PixelRun& run : runs)
       for (int64_t i = 0; i < run.count; ++i) {
         const int64_t pixel = run.result + i;
         ++times[static_cast<std::size_t>(pixel)];
+        int held = 0;
+        for (const cpu::ColumnPanel& panel : panels)
+          held += panel.start <= run.start + i && run.start + i < panel.start + panel.columns;
+        CHECK(held == 1, "pixel %lld is in %d panels", static_cast<long long>(pixel), held);
         const int64_t n2 = g.axis[2].positions, n1 = g.axis[1].positions, n0 = g.axis[0].positions;
         const int64_t j[kAxes] = {pixel / (n2 * n1) % n0, pixel / n2 % n1, pixel % n2};
         for (int64_t f = 0; f < channels * taps; ++f) {

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kRowAxis = kAxes - 2, kColumnAxis = kAxes - 1;
 
-// Cycles of a copy, measured on rows of 14 to 224 floats.
+// Cycles of a copy, roughly: of a call or a row of it, and of an element.
 constexpr double kCyclesPerRow = 15, kCyclesPerElement = 0.5;
 
 AxisCopies copy_each_tap(const AxisGather& axis) {

@@ -7,6 +7,8 @@
 namespace fastconv::cpu {
 namespace {
 
+constexpr int64_t kShortRow = 64;
+
 template <class T>
 void clear(T* dst, int64_t row_stride, int64_t col_stride, int64_t rows, int64_t cols) {
   if (row_stride == 1 && col_stride != 1) return clear(dst, col_stride, row_stride, cols, rows);
@@ -131,10 +133,13 @@ struct SegmentCopy {
                   high2 = std::clamp(inner->high, j2 + low2, j2 + width) - j2;
     const int64_t height = high1 - low1, columns = high2 - low2;
     if (height == 0 || columns == 0) return zero(0, rows * width);
-    // The right rim of a row and the left rim of the next lie together.
-    zero(0, low1 * width + low2);
-    for (int64_t row = low1; row + 1 < high1; ++row) zero(row * width + high2, width - high2 + low2);
-    zero((high1 - 1) * width + high2, width - high2 + (rows - high1) * width);
+    if (width <= kShortRow && columns < width) {
+      zero(0, rows * width);  // quicker than rim by rim
+    } else {                  // the right rim of a row and the left rim of the next lie together
+      zero(0, low1 * width + low2);
+      for (int64_t row = low1; row + 1 < high1; ++row) zero(row * width + high2, width - high2 + low2);
+      zero((high1 - 1) * width + high2, width - high2 + (rows - high1) * width);
+    }
 
     const ImageView& s = g.source;
     const int64_t from = segment.image * s.batch_stride + first_channel * s.channel_stride +

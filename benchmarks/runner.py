@@ -61,7 +61,7 @@ def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, 
         variant, contestant = timing.fastest(calls, peer.name)
     except Unsupported as reason:
         return Outcome(UNSUPPORTED, str(reason)), None
-    except NotImplementedError as reason:
+    except NotImplementedError as reason:  # a framework without a kernel for this dtype
         return Outcome(FAILED if peer.name == HOUSE else UNSUPPORTED, str(reason)), None
     except Exception as reason:  # one broken call must not end the run
         return Outcome(FAILED, f"{type(reason).__name__}: {reason}"), None

@@ -48,6 +48,21 @@ def torch_activation(z, name):
     return z if name is None else getattr(torch.nn.functional, name)(z)
 
 
+def assert_same_with_gradients(case, name, inputs, ty, torch_inputs):
+    """Check result and gradients against PyTorch's, which `ty` still has to compute."""
+    (x, w, b), (tx, tw, tb) = inputs, torch_inputs
+    y = operation(case, name)(x, w, b, **case.keywords)
+    np.testing.assert_allclose(y, planes_from_torch(ty, case), rtol=1e-10, atol=1e-11)
+
+    dy = case.upstream(y)
+    ty.backward(planes_to_torch(dy, case, requires_grad=False))
+    dx, dw, db = operation(case, name, reference.grad)(dy, x, w, b=b, y=y, **case.keywords)
+    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(dw, tw.grad.numpy(), rtol=1e-10, atol=1e-11)
+    if tb is not None:
+        np.testing.assert_allclose(db, tb.grad.numpy(), rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.parametrize("case", CONV_CASES, **by_id)
 def test_convolution_and_gradients_are_torchs(case: ConvCase):
     rank, functional = case.rank, torch.nn.functional
@@ -63,16 +78,7 @@ def test_convolution_and_gradients_are_torchs(case: ConvCase):
     ty = getattr(functional, f"conv{rank}d")(padded, tw, tb, stride, 0, dilation, case.groups)
     ty = torch_activation(ty, case.activation)
 
-    y = operation(case, "conv")(x, w, b, **case.keywords)
-    np.testing.assert_allclose(y, planes_from_torch(ty, case), rtol=1e-10, atol=1e-11)
-
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(dy, case, requires_grad=False))
-    dx, dw, db = operation(case, "conv", reference.grad)(dy, x, w, b=b, y=y, **case.keywords)
-    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(dw, tw.grad.numpy(), rtol=1e-10, atol=1e-11)
-    if tb is not None:
-        np.testing.assert_allclose(db, tb.grad.numpy(), rtol=1e-10, atol=1e-11)
+    assert_same_with_gradients(case, "conv", (x, w, b), ty, (tx, tw, tb))
 
 
 @pytest.mark.parametrize("case", CONV_TRANSPOSE_CASES, **by_id)
@@ -105,16 +111,7 @@ def test_transposed_convolution_and_gradients_are_torchs(case: ConvTransposeCase
         ty = ty + tb.reshape(-1, *[1] * rank)
     ty = torch_activation(ty, case.activation)
 
-    y = operation(case, "conv_transpose")(x, w, b, **case.keywords)
-    np.testing.assert_allclose(y, planes_from_torch(ty, case), rtol=1e-10, atol=1e-11)
-
-    dy = case.upstream(y)
-    ty.backward(planes_to_torch(dy, case, requires_grad=False))
-    dx, dw, db = operation(case, "conv_transpose", reference.grad)(dy, x, w, b=b, y=y, **case.keywords)
-    np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(dw, tw.grad.numpy(), rtol=1e-10, atol=1e-11)
-    if tb is not None:
-        np.testing.assert_allclose(db, tb.grad.numpy(), rtol=1e-10, atol=1e-11)
+    assert_same_with_gradients(case, "conv_transpose", (x, w, b), ty, (tx, tw, tb))
 
 
 @pytest.mark.parametrize("output_padding", [0, 1])

@@ -7,6 +7,22 @@
 namespace fastconv {
 namespace {
 
+// The element that index i reads along an axis, in bounds or not; -1 is a zero.
+int64_t source_index(PaddingMode mode, int64_t i, int64_t size) {
+  if (i >= 0 && i < size) return i;
+  switch (mode) {
+    case PaddingMode::zeros:
+      return -1;
+    case PaddingMode::replicate:
+      return std::clamp<int64_t>(i, 0, size - 1);
+    case PaddingMode::circular:
+      return i < 0 ? i + size : i - size;
+    case PaddingMode::reflect:
+      return i < 0 ? -i : 2 * (size - 1) - i;
+  }
+  return -1;
+}
+
 // An axis with, for each of its taps, the index in the kernel.
 struct AxisTaps {
   AxisGather gather;
@@ -156,21 +172,6 @@ PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxe
 void clip_to_source(TapMap* t, int64_t positions, int64_t step, int64_t size) {
   t->low = std::clamp<int64_t>(ceil_div(-t->offset, step), 0, positions);
   t->high = std::clamp<int64_t>(ceil_div(size - t->offset, step), t->low, positions);
-}
-
-int64_t source_index(PaddingMode mode, int64_t i, int64_t size) {
-  if (i >= 0 && i < size) return i;
-  switch (mode) {
-    case PaddingMode::zeros:
-      return -1;
-    case PaddingMode::replicate:
-      return std::clamp<int64_t>(i, 0, size - 1);
-    case PaddingMode::circular:
-      return i < 0 ? i + size : i - size;
-    case PaddingMode::reflect:
-      return i < 0 ? -i : 2 * (size - 1) - i;
-  }
-  return -1;
 }
 
 PixelGather forward_gather(const ConvProblem& p, const ImageView& x, const ImageView& y) {

@@ -48,9 +48,6 @@ struct PixelGather {
   int64_t pixels() const { return source.batch * axis[0].positions * axis[1].positions * axis[2].positions; }
 };
 
-// The element that index i reads along an axis, in bounds or not; -1 is a zero.
-int64_t source_index(PaddingMode mode, int64_t i, int64_t size);
-
 // y's pixels gathered from x: the forward product, and the x side of the weight gradient.
 PixelGather forward_gather(const ConvProblem& p, const ImageView& x, const ImageView& y);
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 
-class _FilterLayer(Layer):
+class _FilterLayer(Layer, ABC):
     """What convolution and its transpose share: the filters, and the calls of function and gradient."""
 
     rank: ClassVar[int]
@@ -66,8 +67,9 @@ class _FilterLayer(Layer):
         self.weight = Parameter(weight, "weight")
         self.bias = Parameter(np.zeros(outputs, dtype), "bias") if bias else None
 
+    @abstractmethod
     def _keywords(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return the function's keywords."""
 
     def forward(self, x: Array) -> Array:
         bias = None if self.bias is None else self.bias.data

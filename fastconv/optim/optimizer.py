@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypedDict
 
@@ -19,7 +20,7 @@ class OptimizerState(TypedDict):
     arrays: list[dict[str, Array]]
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What all optimisers share: the parameters, the arrays kept beside them, the learning rate.
 
     Parameters that appear twice count once. A parameter whose gradient is zero takes part in each step as one
@@ -53,11 +54,13 @@ class Optimizer:
         names = self._array_names()
         self._arrays = [{name: np.zeros_like(p.data) for name in names} for p in self.parameters]
 
+    @abstractmethod
     def _array_names(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Name the arrays that are kept beside each parameter."""
 
+    @abstractmethod
     def _step(self, parameter: Parameter, arrays: dict[str, Array]) -> None:
-        raise NotImplementedError
+        """Change one parameter and its arrays in place."""
 
     def step(self) -> None:
         """Change every parameter in place, by its ``.grad``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -54,26 +54,27 @@ def channel_windows(channels: int, pool_size: int, stride: int | None) -> list[s
 
 
 @np.errstate(all="ignore")
+def reduce_channels(
+    reduce: Callable[..., Array], x: Array, pool_size: int, stride: int | None, data_format: str
+) -> Array:
+    """Return `reduce` over windows of `pool_size` channels."""
+    x = float_array("x", x)
+    layout = global_layout("x", x.shape, data_format)
+    planes = layout.planes("x", x)
+    windows = channel_windows(planes.shape[1], pool_size, stride)
+    y = np.stack([reduce(planes[:, window], axis=1) for window in windows], axis=1)
+    return rounded(layout.restore(y), x.dtype)
+
+
 def channel_max_pool(
     x: Array, pool_size: int, *, stride: int | None = None, data_format: str = "channels_first"
 ) -> Array:
     """Return the maximum over windows of `pool_size` channels (maxout: Goodfellow et al., 2013)."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    windows = channel_windows(planes.shape[1], pool_size, stride)
-    y = np.stack([planes[:, window].max(axis=1) for window in windows], axis=1)
-    return rounded(layout.restore(y), x.dtype)
+    return reduce_channels(np.max, x, pool_size, stride, data_format)
 
 
-@np.errstate(all="ignore")
 def channel_avg_pool(
     x: Array, pool_size: int, *, stride: int | None = None, data_format: str = "channels_first"
 ) -> Array:
     """Return the mean over windows of `pool_size` channels."""
-    x = float_array("x", x)
-    layout = global_layout("x", x.shape, data_format)
-    planes = layout.planes("x", x)
-    windows = channel_windows(planes.shape[1], pool_size, stride)
-    y = np.stack([planes[:, window].mean(axis=1) for window in windows], axis=1)
-    return rounded(layout.restore(y), x.dtype)
+    return reduce_channels(np.mean, x, pool_size, stride, data_format)

@@ -26,6 +26,8 @@ void copy_lanes(void* to, const void* from, int lanes, unsigned mask) {
     if (mask >> i & 1u) __builtin_memcpy(static_cast<T*>(to) + i, static_cast<const T*>(from) + i, sizeof(T));
 }
 
+inline void _mm512_stream_si512(__m512i* p, __m512i v) { __builtin_memcpy(p, &v, sizeof v); }
+
 inline __m512 _mm512_maskz_loadu_ps(__mmask16 m, const void* p) {
   __m512 r = _mm512_setzero_ps();
   copy_lanes<float>(&r, p, 16, m);

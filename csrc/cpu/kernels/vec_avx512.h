@@ -212,10 +212,7 @@ inline VecF64 evens(VecF64 a, VecF64 b) {
   return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
 }
 inline void stream_line(void* to, const void* from) {
-  const __m256i* f = static_cast<const __m256i*>(from);
-  __m256i* t = static_cast<__m256i*>(to);
-  _mm256_stream_si256(t, _mm256_loadu_si256(f));
-  _mm256_stream_si256(t + 1, _mm256_loadu_si256(f + 1));
+  _mm512_stream_si512(static_cast<__m512i*>(to), _mm512_loadu_si512(from));
 }
 inline void stream_end() { _mm_sfence(); }
 

@@ -1,6 +1,7 @@
 #include "cpu/blocking.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/integers.h"
 
@@ -27,6 +28,24 @@ void set_tiles(const GemmKernels& k, int64_t element_bytes, int64_t rows, const 
   b->tile_rows = static_cast<int>(even_part(std::min(b->rows, rows), k.mr));
   const int64_t part = caches.l2 / 4 / (b->depth * element_bytes);
   b->inner_rows = std::max<int64_t>(b->tile_rows, part / b->tile_rows * b->tile_rows);
+}
+
+// Cuts blocks of positions x filters until there are `wanted` tasks, the longer side first: a task reads its
+// filters once and packs its pixels once.
+void share_out(const GemmKernels& k, const PixelGather& g, int64_t filters, int64_t least_filters,
+               int64_t filter_step, int64_t wanted, int64_t products, PlaneBudget* budget,
+               PlaneLayout* planes, int64_t* filter_block) {
+  const int64_t least_positions = 4 * k.nr;
+  const auto tasks = [&] { return products * planes->blocks * ceil_div(filters, *filter_block); };
+  while (tasks() < wanted && (budget->positions > least_positions || *filter_block > least_filters)) {
+    if (budget->positions > least_positions &&
+        (planes->positions > *filter_block || *filter_block <= least_filters)) {
+      budget->positions = std::min(budget->positions, planes->positions) / 2;
+      *planes = lay_out_planes(g, k, filters, *budget);
+    } else {
+      *filter_block = round_up(*filter_block / 2, filter_step);
+    }
+  }
 }
 
 }  // namespace
@@ -70,22 +89,39 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
   budget.positions = std::clamp(caches.l2 / 4 / (std::min(b.rows, filters) * element_bytes), kLeastPositions,
                                 kMostPositions);
 
-  const int64_t wanted = wanted_tasks(threads);
-  const auto tasks = [&] { return products * p.planes.blocks * ceil_div(filters, b.rows); };
   p.planes = lay_out_planes(g, k, filters, budget);
-  // Share out by halves of the longer side: a task reads its filters once and packs its pixels once.
-  const int64_t least_positions = 4 * k.nr, least_rows = 4 * k.mr;
-  while (tasks() < wanted && (budget.positions > least_positions || b.rows > least_rows)) {
-    if (budget.positions > least_positions && (p.planes.positions > b.rows || b.rows <= least_rows)) {
-      budget.positions = std::min(budget.positions, p.planes.positions) / 2;
-      p.planes = lay_out_planes(g, k, filters, budget);
-    } else {
-      b.rows = round_up(b.rows / 2, k.mr);
-    }
-  }
+  share_out(k, g, filters, 4 * k.mr, k.mr, wanted_tasks(threads), products, &budget, &p.planes, &b.rows);
   b.cols = round_up(p.planes.positions, k.nr);
   set_tiles(k, element_bytes, filters, caches, &b);
   return p;
+}
+
+WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, const PixelGather& tiles,
+                                int64_t streams, int64_t filters, int64_t channels, int64_t outer,
+                                int64_t products, bool pixels_are_rows, const CacheSizes& caches,
+                                int threads) {
+  WinogradBlocking w;
+  GemmBlocking& b = w.gemm;
+  w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
+  b.depth = w.channels * outer;
+  const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
+  const int64_t room = caches.l2 / 2 / (streams * element_bytes);
+  const auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(room)));
+  const int64_t other = std::max(std::min(filters, side), std::min(b.depth, side));
+  PlaneBudget budget;
+  budget.channels = w.channels;
+  budget.elements = caches.l2 * 3 / 8 / element_bytes;
+  budget.positions = std::max<int64_t>(room / other / k.nr, 1) * k.nr;
+  int64_t filter_block =
+      round_up(even_part(filters, std::max(room / budget.positions, filter_step)), filter_step);
+  w.planes = lay_out_planes(tiles, k, filters, budget);
+  share_out(k, tiles, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget, &w.planes,
+            &filter_block);
+  const int64_t positions = round_up(w.planes.positions, k.nr);
+  b.rows = pixels_are_rows ? positions : filter_block;
+  b.cols = pixels_are_rows ? filter_block : positions;
+  set_tiles(k, element_bytes, b.rows, caches, &b);
+  return w;
 }
 
 int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels) {

@@ -38,6 +38,18 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& kernels, int64_t elemen
                                       int64_t filters, int64_t channels, int64_t products,
                                       const CacheSizes& caches, int threads);
 
+// Winograd's products: `streams` of them in each task, all over the same block of tiles and filters, whose
+// accumulators share L2. Chunks hold whole channels, each `outer` times.
+struct WinogradBlocking {
+  GemmBlocking gemm;
+  int64_t channels;  // of a chunk
+  PlaneLayout planes;
+};
+WinogradBlocking block_winograd(const GemmKernels& kernels, int64_t element_bytes, const PixelGather& tiles,
+                                int64_t streams, int64_t filters, int64_t channels, int64_t outer,
+                                int64_t products, bool pixels_are_rows, const CacheSizes& caches,
+                                int threads);
+
 // Channels that a chunk of the reduction touches, where features are numbered channel by channel.
 int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels);
 

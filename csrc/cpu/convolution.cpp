@@ -3,6 +3,7 @@
 #include "core/conv_as_gemm.h"
 #include "cpu/depthwise.h"
 #include "cpu/implicit_gemm.h"
+#include "cpu/winograd.h"
 
 namespace fastconv::cpu {
 
@@ -11,6 +12,8 @@ void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, co
   const PixelGather g = forward_gather(p, x, y);
   if (plan.algorithm == Algorithm::direct) {
     filter_depthwise(plan.machine, g, w, false, epilogue);
+  } else if (plan.algorithm == Algorithm::winograd) {
+    filter_winograd(plan.machine, plan.winograd_tile, g, w, false, p.groups, epilogue);
   } else {
     multiply_pixels_by_filters(plan.machine, {g}, w, false, p.groups, epilogue);
   }
@@ -24,6 +27,9 @@ void conv_input_gradient(const Plan& plan, const ConvProblem& p, const ImageView
   }
   if (plan.algorithm == Algorithm::direct) {
     for (const PixelGather& g : gathers.phases) filter_depthwise(plan.machine, g, w, true, epilogue);
+  } else if (plan.algorithm == Algorithm::winograd) {
+    for (const PixelGather& g : gathers.phases)
+      filter_winograd(plan.machine, plan.winograd_tile, g, w, true, p.groups, epilogue);
   } else {
     multiply_pixels_by_filters(plan.machine, gathers.phases, w, true, p.groups, epilogue);
   }

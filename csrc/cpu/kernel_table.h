@@ -106,6 +106,31 @@ struct GemmKernels {
   void (*multiply_panel)(const PanelProduct&);
 };
 
+// One of Winograd's linear maps on matrices whose elements are streams (see kernels/winograd_transform.h). Line
+// l of input stream i starts at in + in_offset[i] + l * in_line; of output stream o at out + o * out_stride + l
+// * out_line. `count` elements of each line are mapped, and what fills up the last vector: there is room for
+// it.
+struct WinogradStreams {
+  const void* in;
+  const int64_t* in_offset;
+  int64_t in_line;
+  void* out;
+  int64_t out_stride, out_line;
+  int64_t lines, count;
+};
+
+struct WinogradKernels {
+  void (*input)(const WinogradStreams&);   // tile^2 -> tile^2, tile = m + 2
+  void (*filter)(const WinogradStreams&);  // 3^2 -> tile^2
+  void (*output)(const WinogradStreams&);  // tile^2 -> m^2
+  // The same for panels of accumulators, lines of nr tiles each (in_line and count are nr): row i of the m^2
+  // outputs is one line of m * nr neighbours at out + i * out_stride, in panels out_line apart, whose lines
+  // are nr apart.
+  void (*output_panel)(const WinogradStreams&);
+  void (*output_adjoint)(const WinogradStreams&);  // m^2 -> tile^2
+  void (*filter_adjoint)(const WinogradStreams&);  // tile^2 -> 3^2
+};
+
 // A block of rows of contiguous elements in which every row ("planes") or every column is a channel. Adds,
 // for each channel, to `sum` and `product` (see kernels/channel_reduction.h for the terms): double for
 // planes, of the compute type for columns. `second` and `product` are null where the term has none; `centre`
@@ -320,6 +345,7 @@ struct KernelTable {
   void (*copy_block[kDtypeCount])(const BlockCopy&);
   void (*store_block[kDtypeCount])(const BlockStore&);
   DepthwiseKernels depthwise[2];
+  WinogradKernels winograd[2];  // tiles of 2 and of 4 outputs; float
   PoolKernels pool;
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done
   ChannelKernels channel;

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/blocking.h"
+#include "cpu/convolution.h"
 #include "cpu/kernel_table.h"
 
 namespace fastconv::cpu {
@@ -64,6 +66,15 @@ void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, con
       to += rows * k.nr;
     }
   }
+}
+
+// The bias in the compute type; null stays null.
+template <class T>
+Buffer widened_bias(const KernelTable& table, const Epilogue& e, Dtype dtype, int64_t channels) {
+  if (!e.bias) return {};
+  Buffer b(channels * static_cast<int64_t>(sizeof(T)));
+  table.copy_block[static_cast<int>(dtype)]({e.bias, 0, e.bias_stride, b.data(), 0, 1, 1, channels, false});
+  return b;
 }
 
 }  // namespace fastconv::cpu

@@ -46,39 +46,6 @@ bool agrees(const TapMap& tap, const TapMap& copy, int64_t shift, int64_t positi
   return own == tap.extra.end();
 }
 
-// One copy for the taps of each phase, or (false) none where they can't share.
-bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r) {
-  std::vector<int64_t> phases, first;
-  for (const TapMap& tap : axis.taps) {
-    const int64_t phase = tap.offset - floor_div(tap.offset, axis.step) * axis.step;
-    const auto found = std::find(phases.begin(), phases.end(), phase);
-    const auto copy = static_cast<std::size_t>(found - phases.begin());
-    if (found == phases.end()) {
-      phases.push_back(phase);
-      first.push_back(tap.offset);
-    }
-    first[copy] = std::min(first[copy], tap.offset);
-    r->taps.push_back({static_cast<int64_t>(copy), tap.offset});
-  }
-  for (AxisCopies::Place& place : r->taps) {
-    place.shift = (place.shift - first[static_cast<std::size_t>(place.copy)]) / axis.step;
-    r->halo = std::max(r->halo, place.shift);
-  }
-  for (const int64_t offset : first) {
-    TapMap copy;
-    copy.offset = offset;
-    clip_to_source(&copy, axis.positions + r->halo, axis.step, size);
-    r->copies.push_back(std::move(copy));
-  }
-  merge_extras(axis, r);
-  for (std::size_t t = 0; t < axis.taps.size(); ++t) {
-    const AxisCopies::Place& place = r->taps[t];
-    if (!agrees(axis.taps[t], r->copies[static_cast<std::size_t>(place.copy)], place.shift, axis.positions))
-      return false;
-  }
-  return true;
-}
-
 // Whether the halo rows between two segments are worth the end of a panel.
 bool segments_are_apart(const PlaneLayout& layout, int nr) {
   return layout.axis[kRowAxis].halo * layout.width() >= nr;
@@ -123,6 +90,38 @@ double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, 
 }
 
 }  // namespace
+
+bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r) {
+  std::vector<int64_t> phases, first;
+  for (const TapMap& tap : axis.taps) {
+    const int64_t phase = tap.offset - floor_div(tap.offset, axis.step) * axis.step;
+    const auto found = std::find(phases.begin(), phases.end(), phase);
+    const auto copy = static_cast<std::size_t>(found - phases.begin());
+    if (found == phases.end()) {
+      phases.push_back(phase);
+      first.push_back(tap.offset);
+    }
+    first[copy] = std::min(first[copy], tap.offset);
+    r->taps.push_back({static_cast<int64_t>(copy), tap.offset});
+  }
+  for (AxisCopies::Place& place : r->taps) {
+    place.shift = (place.shift - first[static_cast<std::size_t>(place.copy)]) / axis.step;
+    r->halo = std::max(r->halo, place.shift);
+  }
+  for (const int64_t offset : first) {
+    TapMap copy;
+    copy.offset = offset;
+    clip_to_source(&copy, axis.positions + r->halo, axis.step, size);
+    r->copies.push_back(std::move(copy));
+  }
+  merge_extras(axis, r);
+  for (std::size_t t = 0; t < axis.taps.size(); ++t) {
+    const AxisCopies::Place& place = r->taps[t];
+    if (!agrees(axis.taps[t], r->copies[static_cast<std::size_t>(place.copy)], place.shift, axis.positions))
+      return false;
+  }
+  return true;
+}
 
 PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t filters,
                            const PlaneBudget& budget) {

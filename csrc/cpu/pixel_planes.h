@@ -29,6 +29,10 @@ struct AxisCopies {
   int64_t halo = 0;
 };
 
+// One copy for the taps of each phase of an axis' stride, or (false) none where they can't share: `size` is the
+// source's.
+bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* copies);
+
 struct PlaneLayout {
   AxisCopies axis[kAxes];
   int64_t columns = 1, rows = 1;        // of a block, at most

@@ -10,15 +10,6 @@
 namespace fastconv::cpu {
 namespace {
 
-// The bias in the compute type; null stays null.
-template <class T>
-Buffer widened_bias(const KernelTable& table, const Epilogue& e, Dtype dtype, int64_t channels) {
-  if (!e.bias) return {};
-  Buffer b(channels * static_cast<int64_t>(sizeof(T)));
-  table.copy_block[static_cast<int>(dtype)]({e.bias, 0, e.bias_stride, b.data(), 0, 1, 1, channels, false});
-  return b;
-}
-
 template <class T>
 struct PackedProduct {
   const PixelGather* gather;

@@ -12,7 +12,7 @@ namespace fastconv::cpu {
 
 enum class Direction : int { forward, input_gradient, weight_gradient };
 enum class Precision : int { highest, high, medium };
-enum class Algorithm : int { implicit_gemm, direct };
+enum class Algorithm : int { implicit_gemm, direct, winograd };
 
 const char* name_of(Algorithm a);
 
@@ -26,6 +26,7 @@ struct Machine {
 struct Plan {
   Algorithm algorithm;
   Machine machine;
+  int winograd_tile;  // outputs of a tile along each axis
   std::vector<std::string> reasons;  // why no faster route, for explain()
 };
 

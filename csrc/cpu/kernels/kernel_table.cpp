@@ -23,6 +23,7 @@
 #include "cpu/kernels/response_norm.h"
 #include "cpu/kernels/softmax.h"
 #include "cpu/kernels/store_block.h"
+#include "cpu/kernels/winograd_transform.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -48,6 +49,8 @@ constexpr KernelTable make_table() {
        store_block<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_block<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
+      {winograd_kernels<VecF32, 2, kVectors * VecF32::kLanes>(),
+       winograd_kernels<VecF32, 4, kVectors * VecF32::kLanes>()},
       pool_kernels(),
       {fma_loop<VecF32>, fma_loop<VecF64>},
       channel_kernels(),

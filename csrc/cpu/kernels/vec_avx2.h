@@ -220,6 +220,11 @@ inline VecF32 evens(VecF32 a, VecF32 b) {
 inline VecF64 evens(VecF64 a, VecF64 b) {
   return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
 }
+inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
+  const __m256 first = _mm256_unpacklo_ps(a.v, b.v), second = _mm256_unpackhi_ps(a.v, b.v);
+  low->v = _mm256_permute2f128_ps(first, second, 0x20);
+  high->v = _mm256_permute2f128_ps(first, second, 0x31);
+}
 
 inline void stream_line(void* to, const void* from) {
   const __m256i* f = static_cast<const __m256i*>(from);

@@ -211,6 +211,12 @@ inline VecF64 evens(VecF64 a, VecF64 b) {
   const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
   return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
 }
+inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
+  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+  low->v = _mm512_permutex2var_ps(a.v, first, b.v);
+  high->v = _mm512_permutex2var_ps(a.v, second, b.v);
+}
 inline void stream_line(void* to, const void* from) {
   _mm512_stream_si512(static_cast<__m512i*>(to), _mm512_loadu_si512(from));
 }

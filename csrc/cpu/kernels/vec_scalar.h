@@ -15,6 +15,7 @@
 //                             the same with conversion from and to a storage type (float16, bfloat16), ties
 //                             to even
 //   evens(a, b)               lanes 0, 2, 4, ... of a followed by those of b
+//   interleave(a, b, &low, &high)   a0 b0 a1 b1 ... (float32)
 //   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be
 //   said; stream_end()              orders such stores before later ones transpose(Vec (&r)[kLanes])  in
 //   place, r[i] lane j <-> r[j] lane i
@@ -242,6 +243,12 @@ template <class T>
 Vec<T> evens(Vec<T> a, Vec<T> b) {
   constexpr int kHalf = Vec<T>::kLanes / 2;
   return lanewise<T>([&](int i) { return i < kHalf ? a.v[2 * i] : b.v[2 * (i - kHalf)]; });
+}
+template <class T>
+void interleave(Vec<T> a, Vec<T> b, Vec<T>* low, Vec<T>* high) {
+  constexpr int kHalf = Vec<T>::kLanes / 2;
+  *low = lanewise<T>([&](int i) { return i % 2 ? b.v[i / 2] : a.v[i / 2]; });
+  *high = lanewise<T>([&](int i) { return i % 2 ? b.v[kHalf + i / 2] : a.v[kHalf + i / 2]; });
 }
 inline void stream_line(void* to, const void* from) { __builtin_memcpy(to, from, 64); }
 inline void stream_end() {}

@@ -1,0 +1,355 @@
+#include "cpu/winograd.h"
+
+#include <algorithm>
+
+#include "core/buffer_pool.h"
+#include "core/integers.h"
+#include "cpu/implicit_gemm.h"
+#include "cpu/packed_product.h"
+#include "cpu/parallel.h"
+#include "cpu/value_range.h"
+#include "cpu/winograd_tiles.h"
+
+namespace fastconv::cpu {
+namespace {
+
+constexpr int64_t kKernel = 9;  // taps of 3x3
+
+struct Scratch {
+  float *planes, *mapped, *accumulators, *outputs;
+  int64_t* row_offsets;
+};
+
+int64_t panels_of_block(const WinogradShape& s, const GemmKernels& k) {
+  return ceil_div(s.blocking.planes.positions, k.nr);
+}
+// Elements from one product to the next: of mapped tiles, and of accumulators.
+int64_t mapped_stride(const WinogradShape& s, const GemmKernels& k) {
+  const GemmBlocking& b = s.blocking.gemm;
+  return s.pixels_are_rows ? b.rows * k.row_pitch : panels_of_block(s, k) * k.nr * b.depth;
+}
+int64_t accumulator_stride(const WinogradShape& s) { return s.blocking.gemm.rows * s.blocking.gemm.cols; }
+
+// Channels side by side (pixels_are_rows), with room for whole vectors; else 0.
+int64_t plane_lanes(const WinogradShape& s, const GemmKernels& k) {
+  return s.pixels_are_rows ? round_up(s.blocking.channels, k.nr) : 0;
+}
+
+Scratch carve_scratch(Carver* carver, const WinogradShape& s, const GemmKernels& k) {
+  const PlaneLayout& planes = s.blocking.planes;
+  const int64_t lanes = plane_lanes(s, k);
+  Scratch r;
+  r.planes =
+      carver->take<float>((lanes ? lanes : s.blocking.channels) * planes.copies() * planes.elements);
+  r.mapped = carver->take<float>(s.streams() * mapped_stride(s, k));
+  r.accumulators = carver->take<float>(s.streams() * accumulator_stride(s));
+  r.outputs = carver->take<float>(int64_t{s.m} * s.m * accumulator_stride(s));
+  r.row_offsets = carver->take<int64_t>(s.blocking.gemm.rows);
+  return r;
+}
+
+// Mapped filters lie [group][chunk][product][lines x depth].
+struct MappedFilters {
+  float* data;
+  int64_t chunks, product, chunk;  // elements of a product, of a chunk's products
+
+  const float* of(int64_t group, int64_t index) const { return data + (group * chunks + index) * chunk; }
+};
+
+int64_t chunk_channels(const WinogradShape& s, int64_t chunk) {
+  return std::min(s.blocking.channels, s.channels - chunk * s.blocking.channels);
+}
+
+MappedFilters lay_out_filters(const WinogradShape& s, const GemmKernels& k, float* data) {
+  MappedFilters f;
+  f.data = data;
+  f.chunks = ceil_div(s.channels, s.blocking.channels);
+  f.product = s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.gemm.depth : s.lines * k.row_pitch;
+  f.chunk = s.streams() * f.product;
+  return f;
+}
+
+void map_filters(const Machine& machine, const WinogradShape& s, const FilterView& filters, bool by_channel,
+                 int64_t groups, const MappedFilters& mapped) {
+  const GemmKernels& k = kernels_of<float>(*machine.table);
+  const int64_t step = s.pixels_are_rows ? k.nr : 4 * k.mr, blocks = ceil_div(s.lines, step);
+  const int64_t stream = step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch);
+  const Buffer workspace(machine.threads * kKernel * stream * static_cast<int64_t>(sizeof(float)));
+  const FeatureOrder order = FeatureOrder::channel_major(s.channels, 1);
+  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.channels * s.outer * kKernel);
+  std::vector<int64_t> offsets;
+  for (int64_t t = 0; t < kKernel; ++t) offsets.push_back(t * stream);
+  parallel_for(groups * mapped.chunks * blocks, work, machine.threads, [&](int64_t task, int worker) {
+    const int64_t group = task / (mapped.chunks * blocks), chunk = task / blocks % mapped.chunks;
+    const int64_t first = task % blocks * step, lines = std::min(step, s.lines - first);
+    const int64_t channels = chunk_channels(s, chunk), depth = channels * s.outer;
+    float* taps = workspace.as<float>() + worker * kKernel * stream;
+    const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups)};
+    const PanelLayout layout =
+        s.pixels_are_rows ? PanelLayout::columns(k, depth) : PanelLayout::rows(k, s.lines);
+    for (int64_t outer = 0; outer < s.outer; ++outer)
+      for (int64_t t = 0; t < kKernel; ++t)
+        pack_filters(*machine.table, matrix, {s.kernel_tap[static_cast<std::size_t>(outer * kKernel + t)]},
+                     order, first, lines, chunk * s.blocking.channels, channels, layout,
+                     taps + t * stream + outer * channels * layout.depth_stride);
+    float* to = mapped.data + (group * mapped.chunks + chunk) * mapped.chunk +
+                first * (s.pixels_are_rows ? depth : k.row_pitch);
+    machine.table->winograd[s.m / 4].filter({taps, offsets.data(), 0, to, mapped.product, 0, 1,
+                                             s.pixels_are_rows ? k.nr * depth : lines * k.row_pitch});
+  });
+}
+
+// One block of tiles times one block of filters of one group.
+class TileTask {
+ public:
+  TileTask(const Machine& machine, const WinogradShape& shape, const PixelGather& g,
+           const MappedFilters& filters, const Epilogue& epilogue, const float* bias, const Scratch& scratch)
+      : table_(*machine.table),
+        kernels_(kernels_of<float>(table_)),
+        maps_(table_.winograd[shape.m / 4]),
+        s_(shape),
+        planes_(shape.blocking.planes),
+        result_(g.result),
+        outputs_{g.axis[1].positions, g.axis[2].positions},
+        mapped_filters_(filters),
+        epilogue_(epilogue),
+        bias_(bias),
+        scratch_(scratch),
+        mapped_stride_(mapped_stride(shape, kernels_)),
+        lanes_(plane_lanes(shape, kernels_)) {}
+
+  void run(int64_t group, int64_t block, int64_t first_filter, int64_t filters) {
+    first_channel_ = group * s_.lines + first_filter;
+    filters_ = filters;
+    cut_into_segments(s_.tiles, planes_, block, &segments_);
+    list_lines();
+    const GemmBlocking& b = s_.blocking.gemm;
+    for (int64_t chunk = 0; chunk < mapped_filters_.chunks; ++chunk) {
+      const int64_t channels = chunk_channels(s_, chunk), depth = channels * s_.outer;
+      map_tiles(group * s_.channels + chunk * s_.blocking.channels, channels, depth);
+      const float* filter = mapped_filters_.of(group, chunk) +
+                            first_filter * (s_.pixels_are_rows ? depth : kernels_.row_pitch);
+      set_columns(depth);
+      for (int64_t i = 0; i < s_.streams(); ++i) {
+        const float* tiles = scratch_.mapped + i * mapped_stride_;
+        const float* mapped = filter + i * mapped_filters_.product;
+        multiply_block<float>(kernels_, b, s_.pixels_are_rows ? tiles : mapped,
+                              s_.pixels_are_rows ? mapped : tiles, columns_,
+                              scratch_.accumulators + i * accumulator_stride(s_), rows(), depth, chunk > 0);
+      }
+    }
+    s_.pixels_are_rows ? store_rows() : store_columns();
+  }
+
+ private:
+  struct TileRow {  // tiles side by side: in the planes, as rows of the product, their outputs
+    int64_t start, count, row;
+    int64_t output[2], result;  // place of the first output along the inner axes, and its address
+  };
+
+  int64_t rows() const { return s_.pixels_are_rows ? tiles_ : filters_; }
+
+  void list_lines() {
+    tile_rows_.clear();
+    tiles_ = 0;
+    for (const PixelSegment& s : segments_)
+      for (int64_t r = 0; r < s.rows; ++r) {
+        const int64_t out1 = s_.m * (s.position[1] + r), out2 = s_.m * s.position[2];
+        tile_rows_.push_back({s.start + r * planes_.width(), s.columns, tiles_, {out1, out2},
+                              s.image * result_.batch_stride + s.position[0] * result_.stride[0] +
+                                  out1 * result_.stride[1] + out2 * result_.stride[2]});
+        tiles_ += s.columns;
+      }
+    if (!s_.pixels_are_rows) panels_of(planes_, segments_, kernels_.nr, &panels_);
+  }
+
+  // Packs the tiles' pixels for some channels and maps them; element (outer tap, channel) is the reduction.
+  void map_tiles(int64_t first_channel, int64_t channels, int64_t depth) {
+    pack_planes(table_, s_.tiles, planes_, segments_, first_channel, channels, lanes_, scratch_.planes);
+    const int64_t streams = s_.streams(), step = lanes_ ? lanes_ : 1;
+    offsets_.resize(static_cast<std::size_t>(s_.outer * streams));
+    feature_offsets(planes_, s_.outer * streams, 0, 0, s_.outer * streams, offsets_.data());
+    for (int64_t& offset : offsets_) offset *= step;
+    for (int64_t outer = 0; outer < s_.outer; ++outer) {
+      const int64_t* offsets = offsets_.data() + outer * streams;
+      if (s_.pixels_are_rows) {
+        for (const TileRow& t : tile_rows_)
+          maps_.input({scratch_.planes + t.start * step, offsets, step,
+                       scratch_.mapped + t.row * kernels_.row_pitch + outer * channels, mapped_stride_,
+                       kernels_.row_pitch, t.count, channels});
+      } else {
+        float* to = scratch_.mapped + outer * channels * kernels_.nr;
+        for (const ColumnPanel& panel : panels_) {
+          maps_.input({scratch_.planes + panel.start, offsets, planes_.copies() * planes_.elements, to,
+                       mapped_stride_, kernels_.nr, channels, panel.columns});
+          to += depth * kernels_.nr;
+        }
+      }
+    }
+  }
+
+  void set_columns(int64_t depth) {
+    if (s_.pixels_are_rows) return columns_.set_packed(filters_, depth, kernels_.nr);
+    columns_.set_packed(static_cast<int64_t>(panels_.size()) * kernels_.nr, depth, kernels_.nr);
+    for (std::size_t i = 0; i < panels_.size(); ++i) columns_.panels[i].columns = panels_[i].columns;
+  }
+
+  const int64_t* accumulator_offsets() {
+    accumulator_offsets_.clear();
+    for (int64_t i = 0; i < s_.streams(); ++i) accumulator_offsets_.push_back(i * accumulator_stride(s_));
+    return accumulator_offsets_.data();
+  }
+
+  void store(const float* outputs, int64_t rows, const int64_t* row_offset, int64_t base, int64_t step,
+             const float* row_bias, const float* col_bias) {
+    table_.store_block[static_cast<int>(result_.dtype)](
+        {outputs, rows, element(result_.data, result_.dtype, base), row_offset, pieces_.data(),
+         static_cast<int64_t>(pieces_.size()), step, row_bias, col_bias, epilogue_.activation});
+  }
+
+  // Filters are rows; the m outputs of a tile's row lie side by side, panel after panel.
+  void store_columns() {
+    const int64_t nr = kernels_.nr, m = s_.m, row_of_outputs = m * accumulator_stride(s_);
+    const int64_t* offsets = accumulator_offsets();
+    for (std::size_t i = 0; i < panels_.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i) * filters_ * nr;
+      maps_.output_panel({scratch_.accumulators + at, offsets, nr, scratch_.outputs + m * at, row_of_outputs,
+                          filters_ * nr, filters_, nr});
+    }
+    for (int64_t i = 0; i < filters_; ++i)
+      scratch_.row_offsets[i] = (first_channel_ + i) * result_.channel_stride;
+    const int64_t step = result_.stride[2];
+    for (int64_t i = 0; i < m; ++i) {
+      pieces_.clear();
+      std::size_t panel = 0;
+      for (const TileRow& t : tile_rows_) {
+        if (t.output[0] + i >= outputs_[0]) continue;
+        const int64_t count = std::min(m * t.count, outputs_[1] - t.output[1]);
+        const int64_t to = t.result + i * result_.stride[1];
+        for (int64_t done = 0; done < count;) {
+          const int64_t position = t.start + done / m;
+          while (position >= panels_[panel].start + panels_[panel].columns) ++panel;
+          const int64_t lane = (position - panels_[panel].start) * m + done % m;
+          const int64_t taken =
+              std::min({panels_[panel].columns * m - lane, nr - lane % nr, count - done});
+          const int64_t from = (static_cast<int64_t>(panel) * m + lane / nr) * filters_ * nr + lane % nr;
+          pieces_.push_back({from, to + done * step, 0, static_cast<int>(taken)});
+          done += taken;
+        }
+      }
+      store(scratch_.outputs + i * row_of_outputs, filters_, scratch_.row_offsets, 0, step,
+            bias_ ? bias_ + first_channel_ : nullptr, nullptr);
+    }
+  }
+
+  // Tiles are rows; each of their m x m outputs is a matrix of its own.
+  void store_rows() {
+    const int64_t nr = kernels_.nr, m = s_.m, stride = accumulator_stride(s_);
+    maps_.output({scratch_.accumulators, accumulator_offsets(), 0, scratch_.outputs, stride, 0, 1,
+                  ceil_div(filters_, nr) * nr * tiles_});
+    pieces_.clear();
+    for (int64_t n = 0; n < filters_; n += nr)
+      pieces_.push_back({n * tiles_, (first_channel_ + n) * result_.channel_stride, n,
+                         static_cast<int>(std::min(nr, filters_ - n))});
+    for (const TileRow& t : tile_rows_) {
+      for (int64_t i = 0; i < t.count; ++i) scratch_.row_offsets[i] = i * m * result_.stride[2];
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < m; ++j) {
+          const int64_t tiles = std::min(t.count, ceil_div(outputs_[1] - t.output[1] - j, m));
+          if (t.output[0] + i >= outputs_[0] || tiles <= 0) continue;
+          store(scratch_.outputs + (i * m + j) * stride + t.row * nr, tiles, scratch_.row_offsets,
+                t.result + i * result_.stride[1] + j * result_.stride[2], result_.channel_stride, nullptr,
+                bias_ ? bias_ + first_channel_ : nullptr);
+        }
+    }
+  }
+
+  const KernelTable& table_;
+  const GemmKernels& kernels_;
+  const WinogradKernels& maps_;
+  const WinogradShape& s_;
+  const PlaneLayout& planes_;
+  const ImageView& result_;
+  const int64_t outputs_[2];
+  const MappedFilters& mapped_filters_;
+  const Epilogue& epilogue_;
+  const float* bias_;
+  const Scratch scratch_;
+  const int64_t mapped_stride_, lanes_;
+  int64_t first_channel_ = 0, filters_ = 0, tiles_ = 0;
+  std::vector<PixelSegment> segments_;
+  std::vector<TileRow> tile_rows_;
+  std::vector<ColumnPanel> panels_;
+  std::vector<int64_t> offsets_, accumulator_offsets_;
+  std::vector<StorePiece> pieces_;
+  Columns columns_;
+};
+
+void multiply_tiles(const Machine& machine, const WinogradShape& s, const PixelGather& g,
+                    const FilterView& filters, bool by_channel, int64_t groups, const Epilogue& epilogue) {
+  const GemmKernels& k = kernels_of<float>(*machine.table);
+  const Buffer packed(s.packed_filter_elements * static_cast<int64_t>(sizeof(float)));
+  const MappedFilters mapped = lay_out_filters(s, k, packed.as<float>());
+  map_filters(machine, s, filters, by_channel, groups, mapped);
+  Carver measure;
+  carve_scratch(&measure, s, k);
+  const int64_t scratch = measure.used();
+  const Buffer workspace(scratch * machine.threads);
+  const Buffer bias = widened_bias<float>(*machine.table, epilogue, filters.dtype, groups * s.lines);
+  const int64_t filter_block = s.pixels_are_rows ? s.blocking.gemm.cols : s.blocking.gemm.rows;
+  const int64_t filter_blocks = ceil_div(s.lines, filter_block), blocks = s.blocking.planes.blocks;
+  const double tiles = static_cast<double>(s.tiles.pixels() * s.streams()),
+               depth = static_cast<double>(s.channels * s.outer);
+  parallel_for(groups * blocks * filter_blocks,
+               2 * kNsPerFlop * tiles * depth * static_cast<double>(groups * s.lines), machine.threads,
+               [&](int64_t task, int worker) {
+                 Carver carver(workspace.as<char>() + worker * scratch);
+                 const int64_t first = task % filter_blocks * filter_block;
+                 TileTask(machine, s, g, mapped, epilogue, bias.as<float>(), carve_scratch(&carver, s, k))
+                     .run(task / (filter_blocks * blocks), task / filter_blocks % blocks, first,
+                          std::min(filter_block, s.lines - first));
+               });
+}
+
+}  // namespace
+
+WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
+                             bool by_channel, int64_t groups) {
+  const GemmKernels& k = kernels_of<float>(*machine.table);
+  WinogradShape s;
+  s.m = m;
+  s.pixels_are_rows = channels_adjacent(g.result);
+  tile_gather(g, m, &s.tiles, &s.kernel_tap);
+  s.channels = g.source.channels / groups;
+  s.outer = static_cast<int64_t>(g.axis[0].taps.size());
+  s.lines = by_channel ? filters.channels : filters.filters / groups;
+  s.blocking = block_winograd(k, sizeof(float), s.tiles, s.streams(), s.lines, s.channels, s.outer, groups,
+                              s.pixels_are_rows, machine.caches, machine.threads);
+  const MappedFilters mapped = lay_out_filters(s, k, nullptr);
+  s.packed_filter_elements = groups * mapped.chunks * mapped.chunk;
+  Carver measure;
+  carve_scratch(&measure, s, k);
+  s.workspace_bytes =
+      s.packed_filter_elements * static_cast<int64_t>(sizeof(float)) + measure.used() * machine.threads;
+  return s;
+}
+
+void filter_winograd(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
+                     bool by_channel, int64_t groups, const Epilogue& epilogue) {
+  if (g.pixels() == 0) return;
+  if (!filters_in_range(machine, filters))
+    return multiply_pixels_by_filters(machine, {g}, filters, by_channel, groups, epilogue);
+  const std::vector<int64_t> others = images_out_of_range(machine, g.source);
+  if (static_cast<int64_t>(others.size()) < g.source.batch)
+    multiply_tiles(machine, winograd_shape(machine, m, g, filters, by_channel, groups), g, filters,
+                   by_channel, groups, epilogue);
+  for (const int64_t n : others) {
+    PixelGather one = g;
+    one.source.batch = one.result.batch = 1;
+    one.source.data = element(g.source.data, g.source.dtype, n * g.source.batch_stride);
+    one.result.data = element(g.result.data, g.result.dtype, n * g.result.batch_stride);
+    multiply_pixels_by_filters(machine, {one}, filters, by_channel, groups, epilogue);
+  }
+}
+
+}  // namespace fastconv::cpu

@@ -1,0 +1,41 @@
+// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes: the products of a tile of
+// m x m outputs, over all channels, become (m + 2)^2 matrix products of m^2 tiles' worth of pixels each, 4 / (m +
+// 2)^2 * m^2 / 9 of the multiplications; what three linear maps cost is linear in the pixels
+// (kernels/winograd_transform.h has the formula and the source).
+//
+//   tiles     a gather of step m with m + 2 taps an axis (what a tile reads), packed as planes and mapped in each task
+//   filters   mapped once
+//   products  the micro-kernel's, one for each of the (m + 2)^2 elements of a mapped tile, summed over channels
+//
+// Other axes and further taps along them are part of the reduction. The maps add and subtract neighbours, so a value
+// beyond 2^50 would drown the others of its tile, an Inf spoil them, and values near float32's smallest would lose
+// their bits: images and filters with such values take the implicit product, image by image.
+#pragma once
+
+#include "core/conv_as_gemm.h"
+#include "cpu/blocking.h"
+#include "cpu/convolution.h"
+
+namespace fastconv::cpu {
+
+// result[pixel, line] as in multiply_pixels_by_filters, by tiles of m x m outputs (2 or 4).
+void filter_winograd(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
+                     bool by_channel, int64_t groups, const Epilogue& epilogue);
+
+// How a product is cut: for the driver and for explain().
+struct WinogradShape {
+  int m;
+  bool pixels_are_rows;
+  PixelGather tiles;
+  std::vector<int64_t> kernel_tap;  // of each outer tap, the 3x3 in reading order
+  WinogradBlocking blocking;
+  int64_t channels, outer, lines;  // of one group
+  int64_t packed_filter_elements;  // of all groups
+  int64_t workspace_bytes;         // of all threads, the mapped filters with them
+
+  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
+};
+WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
+                             bool by_channel, int64_t groups);
+
+}  // namespace fastconv::cpu

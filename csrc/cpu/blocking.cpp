@@ -1,7 +1,6 @@
 #include "cpu/blocking.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/integers.h"
 
@@ -105,15 +104,16 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
   b.depth = w.channels * outer;
   const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
-  const int64_t room = caches.l2 / 2 / (streams * element_bytes);
-  const auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(room)));
-  const int64_t other = std::max(std::min(filters, side), std::min(b.depth, side));
+  // The accumulators of all products pass by once a chunk. Narrow blocks of filters would map their tiles too often.
+  constexpr int64_t kLeastFilterBlock = 128;
+  const int64_t room = caches.l2 / (streams * element_bytes);
+  const int64_t most_positions = room / std::max(filters, b.depth);
   PlaneBudget budget;
   budget.channels = w.channels;
   budget.elements = caches.l2 * 3 / 8 / element_bytes;
-  budget.positions = std::max<int64_t>(room / other / k.nr, 1) * k.nr;
+  budget.positions = std::max<int64_t>(most_positions / k.nr, 4) * k.nr;
   int64_t filter_block =
-      round_up(even_part(filters, std::max(room / budget.positions, filter_step)), filter_step);
+      round_up(even_part(filters, std::max(room / budget.positions, kLeastFilterBlock)), filter_step);
   w.planes = lay_out_planes(tiles, k, filters, budget);
   share_out(k, tiles, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget, &w.planes,
             &filter_block);

@@ -23,12 +23,17 @@ struct Scratch {
 int64_t panels_of_block(const WinogradShape& s, const GemmKernels& k) {
   return ceil_div(s.blocking.planes.positions, k.nr);
 }
+// An odd number of cache lines: a map writes to all its streams in turn, which must not meet in one set of L1.
+int64_t stream_stride(int64_t elements) { return (ceil_div(elements, 16) | 1) * 16; }
+
 // Elements from one product to the next: of mapped tiles, and of accumulators.
 int64_t mapped_stride(const WinogradShape& s, const GemmKernels& k) {
   const GemmBlocking& b = s.blocking.gemm;
-  return s.pixels_are_rows ? b.rows * k.row_pitch : panels_of_block(s, k) * k.nr * b.depth;
+  return stream_stride(s.pixels_are_rows ? b.rows * k.row_pitch : panels_of_block(s, k) * k.nr * b.depth);
 }
-int64_t accumulator_stride(const WinogradShape& s) { return s.blocking.gemm.rows * s.blocking.gemm.cols; }
+int64_t accumulator_stride(const WinogradShape& s) {
+  return stream_stride(s.blocking.gemm.rows * s.blocking.gemm.cols);
+}
 
 // Channels side by side (pixels_are_rows), with room for whole vectors; else 0.
 int64_t plane_lanes(const WinogradShape& s, const GemmKernels& k) {
@@ -64,38 +69,52 @@ MappedFilters lay_out_filters(const WinogradShape& s, const GemmKernels& k, floa
   MappedFilters f;
   f.data = data;
   f.chunks = ceil_div(s.channels, s.blocking.channels);
-  f.product = s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.gemm.depth : s.lines * k.row_pitch;
+  f.product = stream_stride(s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.gemm.depth
+                                              : s.lines * k.row_pitch);
   f.chunk = s.streams() * f.product;
   return f;
 }
 
-void map_filters(const Machine& machine, const WinogradShape& s, const FilterView& filters, bool by_channel,
+void map_filters(const Machine& machine, const WinogradShape& s, const FilterView& w, bool by_channel,
                  int64_t groups, const MappedFilters& mapped) {
   const GemmKernels& k = kernels_of<float>(*machine.table);
   const int64_t step = s.pixels_are_rows ? k.nr : 4 * k.mr, blocks = ceil_div(s.lines, step);
-  const int64_t stream = step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch);
+  const int64_t stream = stream_stride(step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch));
   const Buffer workspace(machine.threads * kKernel * stream * static_cast<int64_t>(sizeof(float)));
-  const FeatureOrder order = FeatureOrder::channel_major(s.channels, 1);
-  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.channels * s.outer * kKernel);
-  std::vector<int64_t> offsets;
-  for (int64_t t = 0; t < kKernel; ++t) offsets.push_back(t * stream);
+  const int64_t filter_step = w.channels * w.taps;
+  const int64_t line_step = by_channel ? w.taps : filter_step, channel_step = by_channel ? filter_step : w.taps;
+  const auto copy = machine.table->copy_block[static_cast<int>(w.dtype)];
+  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.channels * w.taps);
   parallel_for(groups * mapped.chunks * blocks, work, machine.threads, [&](int64_t task, int worker) {
     const int64_t group = task / (mapped.chunks * blocks), chunk = task / blocks % mapped.chunks;
     const int64_t first = task % blocks * step, lines = std::min(step, s.lines - first);
     const int64_t channels = chunk_channels(s, chunk), depth = channels * s.outer;
-    float* taps = workspace.as<float>() + worker * kKernel * stream;
-    const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups)};
     const PanelLayout layout =
         s.pixels_are_rows ? PanelLayout::columns(k, depth) : PanelLayout::rows(k, s.lines);
-    for (int64_t outer = 0; outer < s.outer; ++outer)
-      for (int64_t t = 0; t < kKernel; ++t)
-        pack_filters(*machine.table, matrix, {s.kernel_tap[static_cast<std::size_t>(outer * kKernel + t)]},
-                     order, first, lines, chunk * s.blocking.channels, channels, layout,
-                     taps + t * stream + outer * channels * layout.depth_stride);
+    float* taps = workspace.as<float>() + worker * kKernel * stream;
+    const int64_t origin = group * (w.filters / groups) * filter_step + first * line_step +
+                           chunk * s.blocking.channels * channel_step;
+    int64_t offsets[kKernel];
+    for (int64_t outer = 0; outer < s.outer; ++outer) {
+      const int64_t* kernel_tap = s.kernel_tap.data() + outer * kKernel;
+      const int64_t first_tap = kernel_tap[0] / kKernel * kKernel;
+      for (int64_t t = 0; t < kKernel; ++t) offsets[t] = (kernel_tap[t] - first_tap) * stream;
+      float* to = taps + outer * channels * layout.depth_stride;
+      const char* from = element(static_cast<const void*>(w.data), w.dtype, origin + first_tap);
+      if (s.pixels_are_rows) {
+        for (int64_t c = 0; c < channels; ++c)
+          copy({element(from, w.dtype, c * channel_step), line_step, 1, to + c * layout.depth_stride,
+                layout.line_stride, stream, lines, kKernel, false});
+      } else {
+        for (int64_t l = 0; l < lines; ++l)
+          copy({element(from, w.dtype, l * line_step), channel_step, 1, to + l * layout.line_stride,
+                layout.depth_stride, stream, channels, kKernel, false});
+      }
+    }
     float* to = mapped.data + (group * mapped.chunks + chunk) * mapped.chunk +
                 first * (s.pixels_are_rows ? depth : k.row_pitch);
-    machine.table->winograd[s.m / 4].filter({taps, offsets.data(), 0, to, mapped.product, 0, 1,
-                                             s.pixels_are_rows ? k.nr * depth : lines * k.row_pitch});
+    machine.table->winograd[s.m / 4].filter(
+        {taps, offsets, 0, to, mapped.product, 0, 1, s.pixels_are_rows ? k.nr * depth : lines * k.row_pitch});
   });
 }
 

@@ -23,18 +23,25 @@ void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, con
   for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 4
     for (int j = 0; j < kUsed; ++j) acc[m][j] = V::zero();
-#pragma GCC unroll 2
-  for (int64_t k = 0; k < depth; ++k) {
-    V row[kUsed];
-#pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + b_offset[k] + j * V::kLanes);
+  constexpr int64_t kLine = 64 / sizeof(typename V::Scalar);
+  for (int64_t line = 0; line < depth; line += kLine) {
+    // The next tile's rows are short streams that no hardware prefetcher follows.
 #pragma GCC unroll 16
-    for (int m = 0; m < kRows; ++m) {
-      const V x = V::all(a[m * kPitch]);
+    for (int m = 0; m < kRows; ++m) __builtin_prefetch(a + (kRows + m) * kPitch);
+    const int64_t end = line + kLine < depth ? line + kLine : depth;
+#pragma GCC unroll 2
+    for (int64_t k = line; k < end; ++k) {
+      V row[kUsed];
 #pragma GCC unroll 4
-      for (int j = 0; j < kUsed; ++j) acc[m][j] = fma(x, row[j], acc[m][j]);
+      for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + b_offset[k] + j * V::kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; ++m) {
+        const V x = V::all(a[m * kPitch]);
+#pragma GCC unroll 4
+        for (int j = 0; j < kUsed; ++j) acc[m][j] = fma(x, row[j], acc[m][j]);
+      }
+      ++a;
     }
-    ++a;
   }
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m)

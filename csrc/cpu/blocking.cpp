@@ -124,6 +124,23 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   return w;
 }
 
+WinogradBlocking block_winograd_gradient(const GemmKernels& k, int64_t element_bytes,
+                                         const PixelGather& tiles, int64_t filters, int64_t channels,
+                                         const CacheSizes& caches) {
+  // Shorter chains than a product's own: the maps of the weight gradient cost more of the bits.
+  constexpr int64_t kWidestBlock = 128, kLongestChain = 64;
+  WinogradBlocking w;
+  GemmBlocking& b = w.gemm;
+  w.channels = k.nr;  // packed at a time
+  b.rows = round_up(even_part(filters, kWidestBlock), k.mr);
+  b.cols = round_up(even_part(channels, kWidestBlock), k.nr);
+  const int64_t most = std::min(deepest_chunk(k, element_bytes, caches), std::max<int64_t>(kLongestChain, 4 * k.nr));
+  w.planes = lay_out_planes(tiles, k, filters, {most, caches.l2 * 3 / 8 / element_bytes, k.nr, most});
+  b.depth = w.planes.rows * w.planes.columns;
+  set_tiles(k, element_bytes, filters, caches, &b);
+  return w;
+}
+
 int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels) {
   if (taps == 0) return 0;
   return std::min(channels, depth % taps == 0 ? depth / taps : depth / taps + 2);

@@ -40,6 +40,8 @@ void conv_weight_gradient(const Plan& plan, const ConvProblem& p, const ImageVie
   const PixelGather g = forward_gather(p, x, dy);
   if (plan.algorithm == Algorithm::direct) {
     correlate_depthwise(plan.machine, g, dw);
+  } else if (plan.algorithm == Algorithm::winograd) {
+    correlate_winograd(plan.machine, plan.winograd_tile, g, p.groups, dw);
   } else {
     multiply_images(plan.machine, own_pixels(dy), g, p.groups, dw);
   }

@@ -80,23 +80,6 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   }
 }
 
-// dw = the slices' sums, added in order.
-template <class T>
-void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
-  const KernelTable& table = *machine.table;
-  const auto copy =
-      table.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
-  constexpr int64_t step = 4096;
-  parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads,
-               [&](int64_t task, int) {
-                 const int64_t begin = task * step, length = std::min(step, count - begin);
-                 for (int64_t s = 1; s < slices; ++s)
-                   copy({sums + s * count + begin, 0, 1, sums + begin, 0, 1, 1, length, true});
-                 store_line(table, dw.dtype, sums + begin, length, element(dw.data, dw.dtype, begin), 1, T(0),
-                            Activation::none);
-               });
-}
-
 template <class T>
 void multiply_images_as(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
                         const FilterView& dw) {
@@ -130,6 +113,24 @@ void multiply_images_as(const Machine& machine, const PixelGather& dy, const Pix
 }
 
 }  // namespace
+
+template <class T>
+void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
+  const KernelTable& table = *machine.table;
+  const auto copy =
+      table.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
+  constexpr int64_t step = 4096;
+  parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads,
+               [&](int64_t task, int) {
+                 const int64_t begin = task * step, length = std::min(step, count - begin);
+                 for (int64_t s = 1; s < slices; ++s)
+                   copy({sums + s * count + begin, 0, 1, sums + begin, 0, 1, 1, length, true});
+                 store_line(table, dw.dtype, sums + begin, length, element(dw.data, dw.dtype, begin), 1, T(0),
+                            Activation::none);
+               });
+}
+template void add_slices<float>(const Machine&, float*, int64_t, int64_t, const FilterView&);
+template void add_slices<double>(const Machine&, double*, int64_t, int64_t, const FilterView&);
 
 WeightGradientShape shape_of(const Machine& machine, const PixelGather& dy, const PixelGather& x,
                              int64_t groups) {

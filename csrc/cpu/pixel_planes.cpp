@@ -51,6 +51,17 @@ bool segments_are_apart(const PlaneLayout& layout, int nr) {
   return layout.axis[kRowAxis].halo * layout.width() >= nr;
 }
 
+// Whole lines of the cache, an odd number: neighbouring planes keep out of each other's sets. A vector may be read
+// beyond the last position.
+int64_t plane_elements(const PlaneLayout& layout, int64_t rows, int nr) {
+  constexpr int64_t kLine = 16;
+  return (ceil_div(rows * layout.width() + layout.axis[kColumnAxis].halo + nr, kLine) | 1) * kLine;
+}
+
+int64_t most_segments(const PlaneLayout& layout, int64_t image_rows) {
+  return layout.rows == 1 ? 1 : (layout.rows - 2) / image_rows + 2;
+}
+
 // Sizes of the blocks for `pieces` of a row, and the cycles that a pixel then costs for each channel.
 double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, const PlaneBudget& budget,
                    int64_t pieces, PlaneLayout* layout) {
@@ -64,15 +75,11 @@ double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, 
   layout->rows = even_part(all_rows, std::min(room, budget.positions / width));
   layout->blocks = ceil_div(all_rows, layout->rows) * layout->row_pieces;
 
-  const int64_t segments = layout->rows == 1 ? 1 : (layout->rows - 2) / row_count + 2;
+  const int64_t segments = most_segments(*layout, row_count);
   const int64_t plane_rows = layout->rows + segments * row_halo;
   const bool apart = segments_are_apart(*layout, k.nr);
   layout->positions = apart ? layout->rows * width + segments * (k.nr - 1) : (plane_rows - row_halo) * width;
-  // Whole lines of the cache, an odd number: neighbouring planes keep out of each other's sets. A vector may
-  // be read beyond the last position.
-  const int64_t line = 16;
-  layout->elements = ceil_div(plane_rows * width + layout->axis[kColumnAxis].halo + k.nr, line) | 1;
-  layout->elements *= line;
+  layout->elements = plane_elements(*layout, plane_rows, k.nr);
 
   const double usual_segments =
       std::max(1.0, static_cast<double>(layout->rows) / static_cast<double>(row_count));
@@ -143,6 +150,7 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
       layout.axis[kColumnAxis] = share_columns ? shared[kColumnAxis] : each[kColumnAxis];
       for (int64_t pieces = 1; pieces <= most_pieces; pieces += std::max<int64_t>(1, pieces / 4)) {
         const double cost = size_blocks(g, k, filters, budget, pieces, &layout);
+        if (layout.rows * layout.columns > budget.most_pixels) continue;
         if (best.blocks == 0 || cost < least) {
           least = cost;
           best = layout;
@@ -150,6 +158,20 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
       }
     }
   return best;
+}
+
+PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& k) {
+  PlaneLayout same = layout;
+  same.axis[0] = copy_each_tap(g.axis[0]);
+  for (const int a : {kRowAxis, kColumnAxis}) {
+    same.axis[a] = {};
+    if (!share_copies(g.axis[a], g.source.size[a], &same.axis[a])) same.axis[a] = copy_each_tap(g.axis[a]);
+  }
+  const int64_t halo_rows =
+      most_segments(same, g.axis[kRowAxis].positions) * same.axis[kRowAxis].halo;
+  same.positions = (same.rows + halo_rows) * same.width();
+  same.elements = plane_elements(same, same.rows + halo_rows, k.nr);
+  return same;
 }
 
 void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,

@@ -47,15 +47,20 @@ struct PlaneLayout {
   }
 };
 
-// What a block may take: so many positions, and so many elements in the planes of `channels` channels.
+// What a block should take: so many positions, and so many elements in the planes of `channels` channels; it never has
+// more than most_pixels (at least 4 * nr) besides the halos.
 struct PlaneBudget {
   int64_t positions, elements, channels;
+  int64_t most_pixels = INT64_MAX;
 };
 
 // The layout that costs the fewest cycles by a simple count of products and copies, with `filters` lines to
 // multiply. No result depends on it.
 PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& kernels, int64_t filters,
                            const PlaneBudget& budget);
+
+// The same blocks in planes for another gather with as many positions, whose taps share copies.
+PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& kernels);
 
 // Rows of pixels that are neighbours: positions `position` ... `position` + (0, rows - 1, columns - 1) of an
 // image, at element `start` of each plane.

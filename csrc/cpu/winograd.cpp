@@ -13,8 +13,6 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr int64_t kKernel = 9;  // taps of 3x3
-
 struct Scratch {
   float *planes, *mapped, *accumulators, *outputs;
   int64_t* row_offsets;
@@ -23,9 +21,6 @@ struct Scratch {
 int64_t panels_of_block(const WinogradShape& s, const GemmKernels& k) {
   return ceil_div(s.blocking.planes.positions, k.nr);
 }
-// An odd number of cache lines: a map writes to all its streams in turn, which must not meet in one set of L1.
-int64_t stream_stride(int64_t elements) { return (ceil_div(elements, 16) | 1) * 16; }
-
 // Elements from one product to the next: of mapped tiles, and of accumulators.
 int64_t mapped_stride(const WinogradShape& s, const GemmKernels& k) {
   const GemmBlocking& b = s.blocking.gemm;
@@ -80,7 +75,7 @@ void map_filters(const Machine& machine, const WinogradShape& s, const FilterVie
   const GemmKernels& k = kernels_of<float>(*machine.table);
   const int64_t step = s.pixels_are_rows ? k.nr : 4 * k.mr, blocks = ceil_div(s.lines, step);
   const int64_t stream = stream_stride(step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch));
-  const Buffer workspace(machine.threads * kKernel * stream * static_cast<int64_t>(sizeof(float)));
+  const Buffer workspace(machine.threads * kWinogradTaps * stream * static_cast<int64_t>(sizeof(float)));
   const int64_t filter_step = w.channels * w.taps;
   const int64_t line_step = by_channel ? w.taps : filter_step, channel_step = by_channel ? filter_step : w.taps;
   const auto copy = machine.table->copy_block[static_cast<int>(w.dtype)];
@@ -91,24 +86,24 @@ void map_filters(const Machine& machine, const WinogradShape& s, const FilterVie
     const int64_t channels = chunk_channels(s, chunk), depth = channels * s.outer;
     const PanelLayout layout =
         s.pixels_are_rows ? PanelLayout::columns(k, depth) : PanelLayout::rows(k, s.lines);
-    float* taps = workspace.as<float>() + worker * kKernel * stream;
+    float* taps = workspace.as<float>() + worker * kWinogradTaps * stream;
     const int64_t origin = group * (w.filters / groups) * filter_step + first * line_step +
                            chunk * s.blocking.channels * channel_step;
-    int64_t offsets[kKernel];
+    int64_t offsets[kWinogradTaps];
     for (int64_t outer = 0; outer < s.outer; ++outer) {
-      const int64_t* kernel_tap = s.kernel_tap.data() + outer * kKernel;
-      const int64_t first_tap = kernel_tap[0] / kKernel * kKernel;
-      for (int64_t t = 0; t < kKernel; ++t) offsets[t] = (kernel_tap[t] - first_tap) * stream;
+      const int64_t* kernel_tap = s.kernel_tap.data() + outer * kWinogradTaps;
+      const int64_t first_tap = kernel_tap[0] / kWinogradTaps * kWinogradTaps;
+      for (int64_t t = 0; t < kWinogradTaps; ++t) offsets[t] = (kernel_tap[t] - first_tap) * stream;
       float* to = taps + outer * channels * layout.depth_stride;
       const char* from = element(static_cast<const void*>(w.data), w.dtype, origin + first_tap);
       if (s.pixels_are_rows) {
         for (int64_t c = 0; c < channels; ++c)
           copy({element(from, w.dtype, c * channel_step), line_step, 1, to + c * layout.depth_stride,
-                layout.line_stride, stream, lines, kKernel, false});
+                layout.line_stride, stream, lines, kWinogradTaps, false});
       } else {
         for (int64_t l = 0; l < lines; ++l)
           copy({element(from, w.dtype, l * line_step), channel_step, 1, to + l * layout.line_stride,
-                layout.depth_stride, stream, channels, kKernel, false});
+                layout.depth_stride, stream, channels, kWinogradTaps, false});
       }
     }
     float* to = mapped.data + (group * mapped.chunks + chunk) * mapped.chunk +

@@ -38,4 +38,22 @@ struct WinogradShape {
 WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
                              bool by_channel, int64_t groups);
 
+// dw as in multiply_images; the gather's result is dy.
+void correlate_winograd(const Machine& machine, int m, const PixelGather& x, int64_t groups,
+                        const FilterView& dw);
+
+struct WinogradGradientShape {
+  int m;
+  std::vector<PixelGather> x_tiles;  // of each outer tap
+  PixelGather dy_tiles;
+  PlaneLayout dy_planes;
+  WinogradBlocking blocking;  // rows are filters, columns channels; the planes are x's
+  int64_t taps, features;     // of a channel, of a filter
+  int64_t slices, slice_blocks, workspace_bytes;
+
+  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
+};
+WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, const PixelGather& x,
+                                              int64_t groups);
+
 }  // namespace fastconv::cpu

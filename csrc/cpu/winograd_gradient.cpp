@@ -1,0 +1,231 @@
+// The weight gradient by Winograd's tiles: dw = G^T [ sum over tiles of (A dy A^T) * (B^T d B) ] G, with the sums of
+// all pairs (filter, channel) as (m + 2)^2 matrix products whose reduction runs over the tiles.
+#include <algorithm>
+
+#include "core/buffer_pool.h"
+#include "core/integers.h"
+#include "cpu/implicit_gemm.h"
+#include "cpu/packed_product.h"
+#include "cpu/parallel.h"
+#include "cpu/value_range.h"
+#include "cpu/winograd.h"
+#include "cpu/winograd_tiles.h"
+
+namespace fastconv::cpu {
+namespace {
+
+struct Scratch {
+  float *planes, *dy, *x, *accumulators, *taps;
+};
+
+int64_t row_stride(const WinogradGradientShape& s, const GemmKernels& k) {
+  return stream_stride(s.blocking.gemm.rows * k.row_pitch);
+}
+int64_t column_stride(const WinogradGradientShape& s) {
+  return stream_stride(s.blocking.gemm.cols * s.blocking.gemm.depth);
+}
+int64_t sum_stride(const WinogradGradientShape& s) {
+  return stream_stride(s.blocking.gemm.rows * s.blocking.gemm.cols);
+}
+
+Scratch carve_scratch(Carver* carver, const WinogradGradientShape& s, const GemmKernels& k) {
+  const int64_t dy_planes = s.dy_planes.copies() * s.dy_planes.elements * s.blocking.gemm.rows,
+                x_planes = s.blocking.planes.copies() * s.blocking.planes.elements * k.nr;
+  Scratch r;
+  r.planes = carver->take<float>(std::max(dy_planes, x_planes));
+  r.dy = carver->take<float>(s.streams() * row_stride(s, k));
+  r.x = carver->take<float>(s.streams() * column_stride(s));
+  r.accumulators = carver->take<float>(s.streams() * sum_stride(s));
+  r.taps = carver->take<float>(kWinogradTaps * sum_stride(s));
+  return r;
+}
+
+// A block of filters and channels, reduced over the blocks of tiles of one slice.
+class GradientTask {
+ public:
+  GradientTask(const Machine& machine, const WinogradGradientShape& shape, const Scratch& scratch)
+      : table_(*machine.table),
+        kernels_(kernels_of<float>(table_)),
+        maps_(table_.winograd[shape.m / 4]),
+        s_(shape),
+        scratch_(scratch),
+        row_stride_(row_stride(shape, kernels_)),
+        column_stride_(column_stride(shape)),
+        sum_stride_(sum_stride(shape)) {
+    for (int64_t i = 0; i < s_.streams(); ++i) sum_offsets_.push_back(i * sum_stride_);
+  }
+
+  // first_filter and first_channel count from the images' first; sums: dw[first_filter][first channel's place].
+  void run(int64_t first_filter, int64_t filters, int64_t first_channel, int64_t channels, int64_t outer,
+           int64_t slice, float* sums) {
+    const int64_t begin = slice * s_.slice_blocks,
+                  end = std::min(begin + s_.slice_blocks, s_.blocking.planes.blocks);
+    const GemmBlocking& b = s_.blocking.gemm;
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t tiles = map_dy(block, first_filter, filters);
+      map_x(block, first_channel, channels, outer, tiles);
+      columns_.set_packed(channels, tiles, kernels_.nr);
+      for (int64_t i = 0; i < s_.streams(); ++i)
+        multiply_block<float>(kernels_, b, scratch_.dy + i * row_stride_, scratch_.x + i * column_stride_,
+                              columns_, scratch_.accumulators + sum_offsets_[static_cast<std::size_t>(i)],
+                              filters, tiles, block > begin);
+    }
+    write_taps(filters, channels, outer, sums);
+  }
+
+ private:
+  // Rows: one for each filter, tiles side by side.
+  int64_t map_dy(int64_t block, int64_t first_filter, int64_t filters) {
+    const PlaneLayout& planes = s_.dy_planes;
+    cut_into_segments(s_.dy_tiles, planes, block, &segments_);
+    pack_planes(table_, s_.dy_tiles, planes, segments_, first_filter, filters, 0, scratch_.planes);
+    const int64_t taps = int64_t{s_.m} * s_.m;
+    offsets_.resize(static_cast<std::size_t>(taps));
+    feature_offsets(planes, taps, 0, 0, taps, offsets_.data());
+    int64_t tiles = 0;
+    const auto map = [&](int64_t start, int64_t count) {
+      maps_.output_adjoint({scratch_.planes + start, offsets_.data(), planes.copies() * planes.elements,
+                            scratch_.dy + tiles, row_stride_, kernels_.row_pitch, filters, count});
+      tiles += count;
+    };
+    if (planes.row_pieces == 1) {  // without halos, all rows are one
+      map(0, positions_of(planes, segments_));
+      return tiles;
+    }
+    for (const PixelSegment& s : segments_)
+      for (int64_t row = 0; row < s.rows; ++row) map(s.start + row * planes.width(), s.columns);
+    return tiles;
+  }
+
+  // Columns: panels of channels, one row for each tile.
+  void map_x(int64_t block, int64_t first_channel, int64_t channels, int64_t outer, int64_t tiles) {
+    const PlaneLayout& planes = s_.blocking.planes;
+    const PixelGather& gather = s_.x_tiles[static_cast<std::size_t>(outer)];
+    cut_into_segments(gather, planes, block, &segments_);
+    offsets_.resize(static_cast<std::size_t>(s_.streams()));
+    feature_offsets(planes, s_.streams(), 0, 0, s_.streams(), offsets_.data());
+    const int64_t nr = kernels_.nr;
+    for (int64_t& offset : offsets_) offset *= nr;
+    for (int64_t c = 0; c < channels; c += nr) {
+      pack_planes(table_, gather, planes, segments_, first_channel + c, std::min(nr, channels - c), nr,
+                  scratch_.planes);
+      float* to = scratch_.x + c * tiles;
+      for (const PixelSegment& s : segments_)
+        for (int64_t row = 0; row < s.rows; ++row) {
+          maps_.input({scratch_.planes + (s.start + row * planes.width()) * nr, offsets_.data(), nr, to,
+                       column_stride_, nr, s.columns, nr});
+          to += s.columns * nr;
+        }
+    }
+  }
+
+  void write_taps(int64_t filters, int64_t channels, int64_t outer, float* sums) {
+    const int64_t nr = kernels_.nr;
+    maps_.filter_adjoint({scratch_.accumulators, sum_offsets_.data(), 0, scratch_.taps, sum_stride_, 0, 1,
+                          ceil_div(channels, nr) * nr * filters});
+    const auto copy = table_.copy_block[static_cast<int>(Dtype::float32)];
+    for (int64_t c = 0; c < channels; c += nr)
+      for (int64_t f = 0; f < filters; ++f)
+        copy({scratch_.taps + (c * filters + f * nr), 1, sum_stride_,
+              sums + f * s_.features + c * s_.taps + outer * kWinogradTaps, s_.taps, 1,
+              std::min(nr, channels - c), kWinogradTaps, false});
+  }
+
+  const KernelTable& table_;
+  const GemmKernels& kernels_;
+  const WinogradKernels& maps_;
+  const WinogradGradientShape& s_;
+  const Scratch scratch_;
+  const int64_t row_stride_, column_stride_, sum_stride_;
+  std::vector<int64_t> sum_offsets_, offsets_;
+  std::vector<PixelSegment> segments_;
+  Columns columns_;
+};
+
+void multiply_tiles(const Machine& machine, const WinogradGradientShape& s, int64_t groups,
+                    const FilterView& dw) {
+  const GemmKernels& k = kernels_of<float>(*machine.table);
+  const GemmBlocking& b = s.blocking.gemm;
+  Carver measure;
+  carve_scratch(&measure, s, k);
+  const int64_t scratch = measure.used(), count = dw.filters * s.features;
+  const Buffer workspace(scratch * machine.threads);
+  const Buffer sums(s.slices * count * static_cast<int64_t>(sizeof(float)));
+  const int64_t filters = dw.filters / groups, channels = dw.channels;
+  const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
+  const auto outer = static_cast<int64_t>(s.x_tiles.size());
+  const double products = static_cast<double>(s.dy_tiles.pixels() * s.streams()) * static_cast<double>(count);
+  parallel_for(groups * s.slices * outer * row_blocks * col_blocks,
+               2 * kNsPerFlop * products / kWinogradTaps, machine.threads, [&](int64_t task, int worker) {
+                 Carver carver(workspace.as<char>() + worker * scratch);
+                 int64_t rest = task;
+                 const auto next = [&rest](int64_t parts) {
+                   const int64_t part = rest % parts;
+                   rest /= parts;
+                   return part;
+                 };
+                 const int64_t channel = next(col_blocks) * b.cols, filter = next(row_blocks) * b.rows;
+                 const int64_t tap = next(outer), slice = next(s.slices), group = rest;
+                 float* to = sums.as<float>() + slice * count + (group * filters + filter) * s.features +
+                             channel * s.taps;
+                 GradientTask(machine, s, carve_scratch(&carver, s, k))
+                     .run(group * filters + filter, std::min(b.rows, filters - filter),
+                          group * channels + channel, std::min(b.cols, channels - channel), tap, slice, to);
+               });
+  add_slices(machine, sums.as<float>(), s.slices, count, dw);
+}
+
+}  // namespace
+
+WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, const PixelGather& x,
+                                              int64_t groups) {
+  const GemmKernels& k = kernels_of<float>(*machine.table);
+  const ImageView& dy = x.result;
+  WinogradGradientShape s;
+  s.m = m;
+  const auto outer = x.axis[0].taps.size();
+  for (std::size_t t = 0; t < outer; ++t) {
+    PixelGather one = x;
+    one.axis[0].taps = {x.axis[0].taps[t]};
+    one.kernel_tap.resize(kWinogradTaps);
+    PixelGather tiles;
+    std::vector<int64_t> kernel_tap;
+    tile_gather(one, m, &tiles, &kernel_tap);
+    s.x_tiles.push_back(std::move(tiles));
+  }
+  s.dy_tiles = own_tiles(dy, m);
+  s.taps = kWinogradTaps * static_cast<int64_t>(outer);
+  const int64_t channels = x.source.channels / groups;
+  s.features = channels * s.taps;
+  s.blocking = block_winograd_gradient(k, sizeof(float), s.x_tiles[0], dy.channels / groups, channels,
+                                       machine.caches);
+  s.dy_planes = same_blocks(s.blocking.planes, s.dy_tiles, k);
+  // Slices have sums of their own: as many as the problem (never the machine) needs to occupy many threads.
+  constexpr int64_t kWantedTasks = 32, kMostSliceBytes = int64_t{16} << 20;
+  const GemmBlocking& b = s.blocking.gemm;
+  const int64_t tasks = groups * static_cast<int64_t>(outer) * ceil_div(dy.channels / groups, b.rows) *
+                        ceil_div(channels, b.cols);
+  const int64_t bytes = dy.channels * s.features * static_cast<int64_t>(sizeof(float));
+  const int64_t blocks = s.blocking.planes.blocks;
+  const int64_t slices =
+      std::clamp<int64_t>(std::min(ceil_div(kWantedTasks, tasks), kMostSliceBytes / bytes), 1, blocks);
+  s.slice_blocks = ceil_div(blocks, slices);
+  s.slices = ceil_div(blocks, s.slice_blocks);
+  Carver measure;
+  carve_scratch(&measure, s, k);
+  s.workspace_bytes = s.slices * bytes + machine.threads * measure.used();
+  return s;
+}
+
+void correlate_winograd(const Machine& machine, int m, const PixelGather& x, int64_t groups,
+                        const FilterView& dw) {
+  const bool in_range = x.pixels() > 0 && images_out_of_range(machine, x.source).empty() &&
+                        images_out_of_range(machine, x.result).empty();
+  if (in_range) {
+    multiply_tiles(machine, winograd_gradient_shape(machine, m, x, groups), groups, dw);
+  } else {
+    multiply_images(machine, own_pixels(x.result), x, groups, dw);
+  }
+}
+
+}  // namespace fastconv::cpu

@@ -180,7 +180,8 @@ class Explanation:
     operation : str
         Name of the function, such as "conv2d" or "grad.conv2d".
     algorithm : str
-        Route taken, a value for the argument `algorithm`.
+        Route taken, a value for the argument `algorithm`; of a gradient whose two products take
+        different ones, both, as in "winograd (dx), implicit_gemm (dw)".
     isa : str
         Instruction set of the kernels.
     dtype, precision : str

@@ -1,6 +1,5 @@
 #include "cpu/select_algorithm.h"
 
-#include <algorithm>
 #include <stdexcept>
 
 #include "cpu/cpu_features.h"
@@ -44,46 +43,47 @@ bool direct_serves(const ConvProblem& p, std::string* why_not) {
   return true;
 }
 
-// Winograd's maps cost some of the bits that shorter sums win back: measured against NumPy's im2col and BLAS, normal
-// and rectified data, the error of tiles of 2 is 1.9 times as large with one channel, 1.3 with 4, and from 8 on at most
-// 1.3; that of tiles of 4 is at most 2e-6, whatever the channels.
-constexpr int64_t kLeastTermsOfHighest = 8;
+// Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS on normal
+// and rectified data, the error of tiles of 2 is 1.9 times as large with one channel, 1.3 with 4, and from 8 on at
+// most 1.3; that of the weight gradient 2.4 times with 8 tiles to sum up over, and at most 1.3 from 225 on. Tiles of 4
+// have errors of up to 3e-6.
+constexpr int64_t kLeastTermsOfHighest = 8, kLeastTilesOfHighest = 256;
 constexpr int64_t kMostOuterTaps = 16;
+
+bool winograd_serves(const ConvProblem& p, Direction direction, Dtype dtype, std::string* why_not) {
+  const bool gradient = direction == Direction::input_gradient;
+  if (p.kernel[1] != 3 || p.kernel[2] != 3 || p.stride[1] != 1 || p.stride[2] != 1 || p.dilation[1] != 1 ||
+      p.dilation[2] != 1) {
+    *why_not = "winograd serves kernels of 3x3 at stride 1 without dilation along the two inner axes only";
+  } else if (p.kernel[0] > kMostOuterTaps) {
+    *why_not = "winograd serves kernels of up to " + std::to_string(kMostOuterTaps) + " along the depth";
+  } else if (compute_dtype(dtype) == Dtype::float64) {
+    *why_not = "winograd serves float32, float16 and bfloat16 only";
+  } else if (gradient && p.mode != PaddingMode::zeros) {
+    *why_not = "winograd serves input gradients with padding_mode='zeros' only";
+  } else if (gradient && (p.input[1] < 3 || p.input[2] < 3)) {
+    *why_not = "winograd serves input gradients of 3x3 pixels and more only";
+  } else {
+    return true;
+  }
+  return false;
+}
 
 // Outputs of a tile along each axis, or 0 with the reason why Winograd can't serve the call.
 int winograd_tile(const ConvProblem& p, Direction direction, Dtype dtype, Precision precision,
                   std::string* why_not) {
-  for (int a = 1; a < kAxes; ++a) {
-    if (p.kernel[a] == 3 && p.stride[a] == 1 && p.dilation[a] == 1) continue;
-    *why_not = "winograd serves kernels of 3x3 at stride 1 without dilation along the two inner axes only";
-    return 0;
+  if (!winograd_serves(p, direction, dtype, why_not)) return 0;
+  if (precision != Precision::highest)
+    return winograd_cost(p, direction, 2) < winograd_cost(p, direction, 4) ? 2 : 4;
+  const std::string promise = "winograd keeps the promise of precision='highest' from ";
+  if (direction == Direction::weight_gradient) {
+    if (winograd_tiles(p, 2) >= kLeastTilesOfHighest) return 2;
+    *why_not = promise + std::to_string(kLeastTilesOfHighest) + " tiles of 2x2 to sum up over on";
+  } else {
+    const int64_t terms = direction == Direction::forward ? p.channels_per_group() : p.filters_per_group();
+    if (p.kernel[0] * terms >= kLeastTermsOfHighest) return 2;
+    *why_not = promise + std::to_string(kLeastTermsOfHighest) + " channels to sum up over on";
   }
-  if (p.kernel[0] > kMostOuterTaps) {
-    *why_not = "winograd serves kernels of up to " + std::to_string(kMostOuterTaps) + " along the depth";
-    return 0;
-  }
-  if (compute_dtype(dtype) == Dtype::float64) {
-    *why_not = "winograd serves float32, float16 and bfloat16 only";
-    return 0;
-  }
-  if (direction != Direction::forward) {
-    if (p.mode != PaddingMode::zeros) {
-      *why_not = "winograd serves gradients with padding_mode='zeros' only";
-      return 0;
-    }
-    if (p.input[1] < 3 || p.input[2] < 3) {
-      *why_not = "winograd serves gradients of images of 3x3 and more only";
-      return 0;
-    }
-  }
-  if (dtype != Dtype::float32 || precision != Precision::highest) return 4;
-  const int64_t terms =
-      p.kernel[0] * (direction == Direction::forward
-                         ? p.channels_per_group()
-                         : std::min(p.channels_per_group(), p.filters_per_group()));
-  if (terms >= kLeastTermsOfHighest) return 2;
-  *why_not = "winograd keeps the promise of precision='highest' from " +
-             std::to_string(kLeastTermsOfHighest) + " channels per group on only";
   return 0;
 }
 
@@ -104,7 +104,7 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
   if (requested == "auto") {
     if (direct) {
       plan.algorithm = Algorithm::direct;
-    } else if (tile) {
+    } else if (tile && winograd_cost(p, direction, tile) < product_cost(p, direction)) {
       plan.algorithm = Algorithm::winograd;
     }
   } else if (requested == "direct") {
@@ -121,7 +121,10 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
   }
   const auto explain = [&](Algorithm route, bool serves, const std::string& why_not) {
     if (plan.algorithm == route) return;
-    plan.reasons.push_back(serves ? std::string(name_of(route)) + " would serve this call" : why_not);
+    plan.reasons.push_back(!serves               ? why_not
+                           : requested == "auto" ? std::string(name_of(route)) + " would cost more"
+                                                 : std::string(name_of(route)) + " would serve this call, but " +
+                                                       name_of(plan.algorithm) + " was asked for");
   };
   explain(Algorithm::direct, direct, not_direct);
   explain(Algorithm::winograd, tile > 0, not_winograd);

@@ -7,10 +7,10 @@
 
 #include "core/conv_problem.h"
 #include "cpu/blocking.h"
+#include "cpu/route_cost.h"
 
 namespace fastconv::cpu {
 
-enum class Direction : int { forward, input_gradient, weight_gradient };
 enum class Precision : int { highest, high, medium };
 enum class Algorithm : int { implicit_gemm, direct, winograd };
 
@@ -31,8 +31,8 @@ struct Plan {
 };
 
 // requested: "auto" or the name of a route. std::invalid_argument where it is unknown or can't serve the
-// call; `function` is for the message. The choice never depends on the batch, so that an image's result does
-// not either.
+// call; `function` is for the message. The choice for a result of images never depends on the batch, so that
+// an image's result does not either.
 Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
                       Precision precision, const std::string& requested, const Machine& machine);
 

@@ -99,8 +99,9 @@ class GradientTask {
 
   // Columns: panels of channels, one row for each tile.
   void map_x(int64_t block, int64_t first_channel, int64_t channels, int64_t outer, int64_t tiles) {
-    const PlaneLayout& planes = s_.blocking.planes;
     const PixelGather& gather = s_.x_tiles[static_cast<std::size_t>(outer)];
+    PlaneLayout planes = s_.blocking.planes;
+    planes.axis[0].copies = gather.axis[0].taps;  // outer taps differ in nothing else
     cut_into_segments(gather, planes, block, &segments_);
     offsets_.resize(static_cast<std::size_t>(s_.streams()));
     feature_offsets(planes, s_.streams(), 0, 0, s_.streams(), offsets_.data());

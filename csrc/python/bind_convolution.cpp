@@ -83,9 +83,8 @@ py::object forward(ConvCall c, const py::object& x_object, const py::object& w_o
   require_same_dtype(function, x, w);
   const ImageView from = c.complete(x, w.shape());
   const std::optional<Array> b = read_bias(c, b_object, x);
-  const cpu::Plan plan =
-      c.plan(c.transposed ? cpu::Direction::input_gradient : cpu::Direction::forward, x.dtype());
-  if (log.wanted()) log.say(c.text(x, w, plan));
+  const cpu::Plan plan = c.plan(c.forward_direction(), x.dtype());
+  if (log.wanted()) log.say(c.text(x, w, cpu::name_of(plan.algorithm)));
   Result y(out, result_shape(c), x.numpy_dtype(), x.dtype(), function, {&x, &w, b ? &*b : nullptr});
   const ImageView to = result_view(c, y.data(), x.dtype());
   {
@@ -117,7 +116,7 @@ const void* in_compute_type(const Array& a, Buffer* copy) {
 
 // dy times the activation's slope, laid out as the result, in the compute type: it is rounded once, with the
 // gradients. For gelu and silu what came before them is computed again.
-Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageView& from,
+Buffer through_activation(const ConvCall& c, const std::optional<cpu::Plan>& plan, const ImageView& from,
                           const FilterView& w, const Array* b, const Array& dy, const Array* y) {
   const Dtype compute = compute_dtype(dy.dtype());
   Buffer dz(dy.elements() * size_of(compute)), wide_dy, wide_y;
@@ -128,7 +127,7 @@ Buffer through_activation(const ConvCall& c, const cpu::Plan& plan, const ImageV
     return dz;
   }
   const Buffer before(dy.elements() * size_of(compute));
-  apply(c, plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), compute));
+  apply(c, *plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), compute));
   cpu::activation_grad(c.activation, compute, upstream, before.data(), dz.data(), dy.elements());
   return dz;
 }
@@ -155,10 +154,13 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
     y = read_result_like(c, y_object, "y", x).contiguous();
   }
   if (active) dy = dy.contiguous();
-  const cpu::Plan plan = c.plan(cpu::Direction::input_gradient, x.dtype());
-  if (log.wanted()) log.say(c.text(x, w, plan));
-
   const Dtype dtype = x.dtype();
+  std::optional<cpu::Plan> plan_x, plan_w, plan_y;
+  if (needs[0]) plan_x = c.plan(c.adjoint_direction(), dtype);
+  if (needs[1]) plan_w = c.plan(cpu::Direction::weight_gradient, dtype);
+  if (active && !y) plan_y = c.plan(c.forward_direction(), dtype);
+  if (log.wanted()) log.say(c.text(x, w, routes_text(plan_x, plan_w)));
+
   std::optional<py::array> dx, dw, db;
   if (needs[0]) dx = new_array(x.shape(), x.numpy_dtype());
   if (needs[1]) dw = new_array(w.shape(), x.numpy_dtype());
@@ -170,15 +172,15 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
     const py::gil_scoped_release release;
     Buffer scaled;
     if (active) {
-      scaled = through_activation(c, plan, from, filters, b ? &*b : nullptr, dy, y ? &*y : nullptr);
+      scaled = through_activation(c, plan_y, from, filters, b ? &*b : nullptr, dy, y ? &*y : nullptr);
       dz = result_view(c, scaled.data(), compute_dtype(dtype));
     }
     if (dx) {
       const ImageView to =
           contiguous_image(dx->mutable_data(), dtype, from.batch, from.channels, from.size, c.channels_last);
-      apply_adjoint(c, plan, dz, filters, to);
+      apply_adjoint(c, *plan_x, dz, filters, to);
     }
-    if (dw) weight_gradient(c, plan, dz, from, filter_view(c.problem, dw->mutable_data(), dtype));
+    if (dw) weight_gradient(c, *plan_w, dz, from, filter_view(c.problem, dw->mutable_data(), dtype));
     if (db) cpu::channel_sums(dz, dtype, db->mutable_data());
   }
   const auto or_none = [](std::optional<py::array>& a) -> py::object {

@@ -4,6 +4,7 @@
 #include "core/conv_as_gemm.h"
 #include "cpu/depthwise.h"
 #include "cpu/implicit_gemm.h"
+#include "cpu/winograd.h"
 #include "python/conv_arguments.h"
 
 namespace fastconv::python {
@@ -64,36 +65,64 @@ struct Report {
   }
 };
 
-void report_direct(const ConvProblem& p, const cpu::Machine& machine, const std::vector<PixelGather>& gathers,
-                   const char* prefix, Report* r) {
-  if (gathers.empty()) return;
-  const cpu::DepthwiseShape s = cpu::depthwise_shape(machine, gathers[0], p.out_channels / p.in_channels);
-  r->set(prefix, "positions", s.positions);
-  r->set(prefix, "channels", s.channels);
-  r->workspace = std::max(r->workspace, s.workspace_bytes);
-  r->flops += p.flops();
-}
+// What one part of a call does: its plan, and where its figures go.
+struct Part {
+  const ConvProblem& p;
+  const cpu::Plan& plan;
+  const char* prefix;
+  Report* report;
 
-void report_product(const ConvProblem& p, const cpu::Machine& machine,
-                    const std::vector<PixelGather>& gathers, const FilterView& w, bool by_channel,
-                    const char* prefix, Report* r) {
-  if (gathers.empty()) return;
-  const auto shape = cpu::shape_of(machine, gathers[0], w, by_channel, p.groups,
+  void set(const char* name, std::int64_t v) const { report->set(prefix, name, v); }
+  void count(std::int64_t workspace_bytes) const {
+    report->workspace = std::max(report->workspace, workspace_bytes);
+    report->flops += p.flops();
+  }
+  void count(const cpu::DepthwiseShape& s) const {
+    set("positions", s.positions);
+    set("channels", s.channels);
+    count(s.workspace_bytes);
+  }
+
+  // The forward product or (by_channel) the input gradient.
+  void products(const std::vector<PixelGather>& gathers, const FilterView& w, bool by_channel) const {
+    if (gathers.empty()) return;
+    const cpu::Machine& machine = plan.machine;
+    if (plan.algorithm == cpu::Algorithm::direct) {
+      count(cpu::depthwise_shape(machine, gathers[0], p.out_channels / p.in_channels));
+    } else if (plan.algorithm == cpu::Algorithm::winograd) {
+      const auto s =
+          cpu::winograd_shape(machine, plan.winograd_tile, gathers[0], w, by_channel, p.groups);
+      set("tile_outputs", s.m);
+      report->add(prefix, s.blocking.gemm);
+      count(s.workspace_bytes);
+    } else {
+      const auto s = cpu::shape_of(machine, gathers[0], w, by_channel, p.groups,
                                    p.groups * static_cast<std::int64_t>(gathers.size()));
-  r->add(prefix, shape.blocking);
-  r->workspace = std::max(r->workspace, cpu::workspace_bytes(machine, gathers, w, by_channel, p.groups));
-  r->flops += p.flops();
-}
+      report->add(prefix, s.blocking);
+      count(cpu::workspace_bytes(machine, gathers, w, by_channel, p.groups));
+    }
+  }
 
-void report_weight_gradient(const ConvProblem& p, const cpu::Machine& machine, const ImageView& dy,
-                            const ImageView& x, Report* r) {
-  const PixelGather own = own_pixels(dy), gather = forward_gather(p, x, dy);
-  const auto shape = cpu::shape_of(machine, own, gather, p.groups);
-  r->add("dw.", shape.blocking.gemm);
-  r->blocking["dw.slices"] = shape.blocking.slices;
-  r->workspace = std::max(r->workspace, cpu::workspace_bytes(machine, own, gather, p.groups));
-  r->flops += p.flops();
-}
+  void weight_gradient(const ImageView& dy, const ImageView& x) const {
+    const cpu::Machine& machine = plan.machine;
+    const PixelGather gather = forward_gather(p, x, dy);
+    if (plan.algorithm == cpu::Algorithm::direct) {
+      count(cpu::depthwise_shape(machine, gather, p.out_channels / p.in_channels));
+    } else if (plan.algorithm == cpu::Algorithm::winograd) {
+      const auto s = cpu::winograd_gradient_shape(machine, plan.winograd_tile, gather, p.groups);
+      set("tile_outputs", s.m);
+      report->add(prefix, s.blocking.gemm);
+      set("slices", s.slices);
+      count(s.workspace_bytes);
+    } else {
+      const PixelGather own = own_pixels(dy);
+      const auto s = cpu::shape_of(machine, own, gather, p.groups);
+      report->add(prefix, s.blocking.gemm);
+      set("slices", s.blocking.slices);
+      count(cpu::workspace_bytes(machine, own, gather, p.groups));
+    }
+  }
+};
 
 using O = const py::object&;
 
@@ -108,32 +137,32 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
               filter_shape = read_shape("explain", "w_shape", w_shape);
   c.complete(shape, filter_shape);
   const ConvProblem& p = c.problem;
-  const cpu::Plan plan =
-      c.plan(o.transposed != o.gradient ? cpu::Direction::input_gradient : cpu::Direction::forward, dtype);
   const ImageView input = contiguous_image(nullptr, dtype, p.batch, p.in_channels, p.input, c.channels_last);
   const ImageView output =
       contiguous_image(nullptr, dtype, p.batch, p.out_channels, p.output, c.channels_last);
   const FilterView w{nullptr, dtype, p.out_channels, p.channels_per_group(), p.taps()};
 
   Report r;
-  const bool direct = plan.algorithm == cpu::Algorithm::direct;
-  const auto report = [&](const std::vector<PixelGather>& gathers, bool by_channel, const char* prefix) {
-    direct ? report_direct(p, plan.machine, gathers, prefix, &r)
-           : report_product(p, plan.machine, gathers, w, by_channel, prefix, &r);
+  std::optional<cpu::Plan> plan_x, plan_w;  // of the images' product, and of the gradient's other one
+  const auto forward = [&](const char* prefix) {
+    Part{p, *plan_x, prefix, &r}.products({forward_gather(p, input, output)}, w, false);
   };
-  const auto forward = [&](const char* prefix) { report({forward_gather(p, input, output)}, false, prefix); };
   const auto backward = [&](const char* prefix) {
-    report(input_gradient_gathers(p, output, input).phases, true, prefix);
+    Part{p, *plan_x, prefix, &r}.products(input_gradient_gathers(p, output, input).phases, w, true);
   };
   if (!o.gradient) {
+    plan_x = c.plan(c.forward_direction(), dtype);
     o.transposed ? backward("") : forward("");
   } else {
+    plan_x = c.plan(c.adjoint_direction(), dtype);
+    plan_w = c.plan(cpu::Direction::weight_gradient, dtype);
     o.transposed ? forward("dx.") : backward("dx.");
-    if (direct) {
-      report_direct(p, plan.machine, {forward_gather(p, input, output)}, "dw.", &r);
-    } else {
-      report_weight_gradient(p, plan.machine, output, input, &r);
-    }
+    Part{p, *plan_w, "dw.", &r}.weight_gradient(output, input);
+  }
+  std::vector<std::string> reasons = plan_x->reasons;
+  if (plan_w) {
+    for (std::string& reason : reasons) reason = "dx: " + reason;
+    for (const std::string& reason : plan_w->reasons) reasons.push_back("dw: " + reason);
   }
   const std::int64_t element_bytes = size_of(dtype);
   const std::int64_t once =
@@ -141,15 +170,15 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
                        p.out_channels * p.channels_per_group() * p.taps());
   r.bytes = o.gradient ? 2 * once : once;
 
-  const cpu::GemmKernels& k = plan.machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
+  const cpu::GemmKernels& k = plan_x->machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
   const auto& size = o.transposed ? p.input : p.output;
   py::dict d;
   d["operation"] = operation;
-  d["algorithm"] = cpu::name_of(plan.algorithm);
-  d["isa"] = plan.machine.table->isa;
+  d["algorithm"] = routes_text(plan_x, plan_w);
+  d["isa"] = plan_x->machine.table->isa;
   d["dtype"] = name_of(dtype);
   d["precision"] = precision.is_none() ? py::object(py::str(default_precision())) : precision;
-  d["threads"] = plan.machine.threads;
+  d["threads"] = plan_x->machine.threads;
   d["tile"] = py::make_tuple(k.mr, k.nr);
   d["blocking"] = r.blocking;
   d["workspace_bytes"] = r.workspace;
@@ -157,7 +186,7 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
   d["bytes"] = r.bytes;
   d["output_shape"] = py::tuple(py::cast(image_shape(p.batch, o.transposed ? p.in_channels : p.out_channels,
                                                      size, p.rank, c.channels_last, c.batched)));
-  d["reasons"] = py::cast(plan.reasons);
+  d["reasons"] = py::cast(reasons);
   return d;
 }
 

@@ -124,10 +124,18 @@ cpu::Plan ConvCall::plan(cpu::Direction direction, Dtype dtype) const {
                                cpu::Machine::current());
 }
 
-std::string ConvCall::text(const Array& x, const Array& w, const cpu::Plan& p) const {
+std::string ConvCall::text(const Array& x, const Array& w, const std::string& route) const {
+  const cpu::Machine machine = cpu::Machine::current();
   return "x=" + shape_text(x.shape()) + " w=" + shape_text(w.shape()) + " " + name_of(x.dtype()) + " " +
-         kPrecisions[static_cast<int>(precision)] + ": " + cpu::name_of(p.algorithm) + " on " +
-         p.machine.table->isa + ", " + std::to_string(p.machine.threads) + " threads,";
+         kPrecisions[static_cast<int>(precision)] + ": " + route + " on " + machine.table->isa + ", " +
+         std::to_string(machine.threads) + " threads,";
+}
+
+std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w) {
+  if (!plan_x && !plan_w) return "no product";
+  if (!plan_x || !plan_w) return cpu::name_of((plan_x ? plan_x : plan_w)->algorithm);
+  const std::string dx = cpu::name_of(plan_x->algorithm), dw = cpu::name_of(plan_w->algorithm);
+  return dx == dw ? dx : dx + " (dx), " + dw + " (dw)";
 }
 
 }  // namespace fastconv::python

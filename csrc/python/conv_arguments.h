@@ -32,7 +32,15 @@ struct ConvCall {
   // The same from shapes alone.
   void complete(const Shape& x_shape, const Shape& filter_shape);
   cpu::Plan plan(cpu::Direction direction, Dtype dtype) const;
-  std::string text(const Array& x, const Array& w, const cpu::Plan& plan) const;
+  // What the call itself, and the gradient by its images, is of the problem.
+  cpu::Direction forward_direction() const {
+    return transposed ? cpu::Direction::input_gradient : cpu::Direction::forward;
+  }
+  cpu::Direction adjoint_direction() const {
+    return transposed ? cpu::Direction::forward : cpu::Direction::input_gradient;
+  }
+  // What the call log says of it; `route` names the algorithm or algorithms.
+  std::string text(const Array& x, const Array& w, const std::string& route) const;
 
   std::string function;
   bool transposed, channels_last, batched = true;
@@ -46,6 +54,9 @@ struct ConvCall {
                 const Shape& filter_shape);
   ConvArguments arguments_;
 };
+
+// The routes of a gradient: one name, or both where they differ.
+std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w);
 
 void bind_explain(py::module_& m);
 

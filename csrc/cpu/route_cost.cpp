@@ -1,0 +1,67 @@
+#include "cpu/route_cost.h"
+
+#include <cmath>
+
+#include "core/integers.h"
+
+namespace fastconv::cpu {
+namespace {
+
+// Measured on AVX2 (Zen 3) as ratios to the micro-kernel's rate; other instruction sets widen both alike. Of one
+// tile and channel: to pack and map what it reads; to map and store what it writes. Of a filter's 3x3: to map it.
+struct MapCosts {
+  double read, write, filter;
+};
+MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
+
+constexpr double kAddToSums = 8;         // to add one sum of a chunk to those before it
+constexpr double kChunk = 128, kGradientChunk = 64;
+constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
+constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch
+constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
+
+double tiles_of(const int64_t (&size)[kAxes], int m) {
+  const auto columns = static_cast<double>(ceil_div(size[2], m));
+  return static_cast<double>(size[0] * ceil_div(size[1], m)) * (columns + 0.5);  // and half a column of halo
+}
+
+// The sides of the product: terms to sum up over, sums for each pixel.
+struct Sides {
+  double terms, sums;
+};
+Sides sides_of(const ConvProblem& p, Direction direction) {
+  const auto c = static_cast<double>(p.channels_per_group()), k = static_cast<double>(p.filters_per_group());
+  return direction == Direction::input_gradient ? Sides{k, c} : Sides{c, k};
+}
+
+}  // namespace
+
+int64_t winograd_tiles(const ConvProblem& p, int m) {
+  return p.batch * p.output[0] * ceil_div(p.output[1], m) * ceil_div(p.output[2], m);
+}
+
+double product_cost(const ConvProblem& p, Direction direction) {
+  const double pairs = static_cast<double>(p.channels_per_group() * p.filters_per_group() * p.taps());
+  const auto pixels = static_cast<double>(product(p.output));
+  return pairs * pixels * (direction == Direction::weight_gradient ? static_cast<double>(p.batch) : 1.0);
+}
+
+double winograd_cost(const ConvProblem& p, Direction direction, int m) {
+  const Sides side = sides_of(p, direction);
+  const MapCosts map = map_costs(m);
+  const double streams = (m + 2.0) * (m + 2.0), outer = static_cast<double>(p.kernel[0]);
+  const double pairs = side.terms * side.sums * outer;
+  if (direction == Direction::weight_gradient) {
+    const double maps = outer * (side.terms * std::ceil(side.sums / kFilterBlock) * map.read +
+                                 side.sums * std::ceil(side.terms / kFilterBlock) * map.write);
+    return static_cast<double>(winograd_tiles(p, m)) *
+           (streams * pairs * (1 + kAddToSums / kGradientChunk) + kGradientMaps * maps);
+  }
+  const double terms = side.terms * outer;
+  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChunk) * kAddToSums) +
+                      terms * std::ceil(side.sums / kFilterBlock) * map.read + side.sums * map.write;
+  const auto& size = direction == Direction::forward ? p.output : p.input;
+  return tiles_of(size, m) * tile + pairs * map.filter / kImagesPerFilters;
+}
+
+}  // namespace fastconv::cpu

@@ -1,0 +1,20 @@
+// What a route costs, roughly, so that routes can be compared: multiply-adds, and other work counted as the
+// multiply-adds that fit into its time. Pure functions of one image of the problem (the weight gradient: of all).
+#pragma once
+
+#include "core/conv_problem.h"
+
+namespace fastconv::cpu {
+
+enum class Direction : int { forward, input_gradient, weight_gradient };
+
+// The implicit matrix product.
+double product_cost(const ConvProblem& p, Direction direction);
+
+// Winograd's tiles of m x m outputs, m = 2 or 4; the problem is one that they serve.
+double winograd_cost(const ConvProblem& p, Direction direction, int m);
+
+// Tiles of all images: what the weight gradient of winograd sums up over.
+int64_t winograd_tiles(const ConvProblem& p, int m);
+
+}  // namespace fastconv::cpu

@@ -59,6 +59,13 @@ constexpr test::VecArithmetic<T> arithmetic() {
     select((x < y) & is_nan(x), x, y).store(r);
   };
   t.reduce_add = [](P a) { return reduce_add(V::load(a)); };
+  if constexpr (sizeof(T) == 4)
+    t.interleave = [](P a, P b, T* low, T* high) {
+      V first, second;
+      interleave(V::load(a), V::load(b), &first, &second);
+      first.store(low);
+      second.store(high);
+    };
   t.transpose = [](T* square) {
     V rows[V::kLanes];
     for (int i = 0; i < V::kLanes; ++i) rows[i] = V::load(square + i * V::kLanes);

@@ -2,8 +2,7 @@
 // has nothing to gain. Each task copies the pixels that it needs, padded and widened, into planes that stay
 // in the cache (cpu/pixel_planes.h); every tap is then a shifted view of them.
 //
-// Rows take one channel at a time and serve every layout; lanes take nr neighbouring channels and serve
-// channels_last with as many filters as channels.
+// Rows take one channel at a time and serve every call; lanes (cpu/depthwise_lanes.h) take nr neighbouring channels.
 #pragma once
 
 #include "core/conv_as_gemm.h"

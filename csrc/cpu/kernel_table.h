@@ -73,16 +73,14 @@ struct PositionRun {
   int64_t start, count;
 };
 
-// Depthwise filtering of one line of positions. Tap t reads from lines[t]: element j of a row, or (lanes) the
-// nr neighbouring channels of position j at j * nr. A filter's count may run up to whole vectors: lines and
-// `out` have room.
+// Depthwise filtering of one line of positions: tap t reads from lines[t]. filter: count may run up to whole
+// vectors, lines and `out` have room.
 struct DepthwiseLine {
   const void* const* lines;
   int64_t taps;
-  const void* weights;  // one each tap, or (lanes) nr
+  const void* weights;  // one each tap
   int64_t count;
-  void* out;  // filter: count sums, or count x nr. correlate: a vector of partial sums each tap, or nr sums;
-              // added to
+  void* out;  // filter: count sums. correlate: a vector of partial sums each tap; added to
   bool accumulate;
   // correlate only: what the lines are multiplied by, laid out as filter's `out`, and the positions that
   // count.
@@ -91,12 +89,23 @@ struct DepthwiseLine {
   int64_t run_count;
 };
 
+// The same for `count` positions of nr neighbouring channels each, side by side in `out` and `values`; tap t of
+// position j lies at source + tap_offset[t] + j * step.
+struct DepthwiseLanes {
+  const void* source;
+  const int64_t* tap_offset;
+  int64_t taps, count, step;
+  const void* weights;  // filter: nr each tap
+  const void* values;   // correlate
+  void* out;            // filter: count x nr sums. correlate: nr each tap; added to
+};
+
 struct DepthwiseKernels {
   void (*filter_row)(const DepthwiseLine&);  // out[j] (+)= sum over t of weights[t] * lines[t][j]
-  void (*filter_lanes)(const DepthwiseLine&);
   void (*correlate_row)(
       const DepthwiseLine&);  // out[t] += sum over the runs' j of values[j] * lines[t][j], lane by lane
-  void (*correlate_lanes)(const DepthwiseLine&);
+  void (*filter_lanes)(const DepthwiseLanes&);
+  void (*correlate_lanes)(const DepthwiseLanes&);
   int lanes;  // of a vector
 };
 

@@ -13,6 +13,7 @@
 
 #include "cpu/kernels/channel_map.h"
 #include "cpu/kernels/channel_reduction.h"
+#include "cpu/kernels/depthwise_lanes.h"
 #include "cpu/kernels/depthwise_row.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gemm_tile.h"
@@ -37,6 +38,11 @@ constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // sets.
 constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
+template <class V>
+constexpr DepthwiseKernels depthwise_kernels() {
+  return {filter_row<V>, correlate_row<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>, V::kLanes};
+}
+
 constexpr KernelTable make_table() {
   return {
       FASTCONV_QUOTED(FASTCONV_ISA),
@@ -48,7 +54,7 @@ constexpr KernelTable make_table() {
        store_block<VecF64, double, kVectors * VecF64::kLanes>,
        store_block<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_block<VecF32, BFloat16, kVectors * VecF32::kLanes>},
-      {depthwise_kernels<VecF32, kVectors>(), depthwise_kernels<VecF64, kVectors>()},
+      {depthwise_kernels<VecF32>(), depthwise_kernels<VecF64>()},
       {winograd_kernels<VecF32, 2, kVectors * VecF32::kLanes>(),
        winograd_kernels<VecF32, 4, kVectors * VecF32::kLanes>()},
       pool_kernels(),

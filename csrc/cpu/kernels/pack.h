@@ -3,11 +3,12 @@
 // shapes:
 //
 //   columns contiguous in the destination, and in the source or two apart there   vector copies along the row
-//   columns contiguous in the source, rows contiguous in the destination   square transposes in registers
+//   columns contiguous in the source, rows contiguous in the destination   transposes in registers
 //   anything else                      element by element
 #pragma once
 
 #include "cpu/kernel_table.h"
+#include "cpu/kernels/vector_parts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -66,11 +67,11 @@ double widen_one(const double* p) {
 }
 
 template <class V, class S, bool kAdd>
-void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b, int64_t row0, int64_t col0) {
-  for (int64_t i = row0; i < b.rows; ++i) {
+void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
+  for (int64_t i = 0; i < b.rows; ++i) {
     const S* s = src + i * b.src_row_stride;
     typename V::Scalar* d = dst + i * b.dst_row_stride;
-    for (int64_t j = col0; j < b.cols; ++j) {
+    for (int64_t j = 0; j < b.cols; ++j) {
       typename V::Scalar* to = d + j * b.dst_col_stride;
       const typename V::Scalar x = widen_one<V>(s + j * b.src_col_stride);
       *to = kAdd ? *to + x : x;
@@ -78,24 +79,36 @@ void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b, in
   }
 }
 
-// Whole squares of kLanes rows and columns go through registers; the rims element by element.
+// Squares of kLanes rows and columns go through registers, those at the rims in part.
 template <class V, class S>
 void copy_transposed(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   constexpr int kLanes = V::kLanes;
-  const int64_t rows = b.rows - b.rows % kLanes, cols = b.cols - b.cols % kLanes;
-  for (int64_t i = 0; i < rows; i += kLanes)
-    for (int64_t j = 0; j < cols; j += kLanes) {
+  for (int64_t i = 0; i < b.rows; i += kLanes) {
+    const int rows = lanes_left<V>(i, b.rows);
+    for (int64_t j = 0; j < b.cols; j += kLanes) {
+      const int cols = lanes_left<V>(j, b.cols);
+      const S* from = src + i * b.src_row_stride + j;
+      typename V::Scalar* to = dst + i + j * b.dst_col_stride;
       V square[kLanes];
+      if (rows == kLanes && cols == kLanes) {
 #pragma GCC unroll 16
-      for (int q = 0; q < kLanes; ++q) square[q] = load_as(src + (i + q) * b.src_row_stride + j, V{});
-      transpose(square);
+        for (int q = 0; q < kLanes; ++q) square[q] = load_as(from + q * b.src_row_stride, V{});
+        transpose(square);
 #pragma GCC unroll 16
-      for (int q = 0; q < kLanes; ++q) square[q].store(dst + i + (j + q) * b.dst_col_stride);
+        for (int q = 0; q < kLanes; ++q) square[q].store(to + q * b.dst_col_stride);
+      } else if (rows * cols <= 2 * kLanes) {
+        BlockCopy few = b;
+        few.rows = rows;
+        few.cols = cols;
+        copy_elements<V, S, false>(from, to, few);
+      } else {
+        for (int q = 0; q < kLanes; ++q)
+          square[q] = q < rows ? load_some<V>(from + q * b.src_row_stride, cols) : V::zero();
+        transpose(square);
+        for (int q = 0; q < cols; ++q) store_some(to + q * b.dst_col_stride, rows, square[q]);
+      }
     }
-  BlockCopy right = b;
-  right.rows = rows;
-  copy_elements<V, S, false>(src, dst, right, 0, cols);
-  copy_elements<V, S, false>(src, dst, b, rows, 0);
+  }
 }
 
 template <class V, class S, bool kAdd>
@@ -109,7 +122,7 @@ void copy_shaped(const BlockCopy& b) {
   } else if (!kAdd && b.src_col_stride == 1 && b.dst_row_stride == 1) {
     copy_transposed<V, S>(src, dst, b);
   } else {
-    copy_elements<V, S, kAdd>(src, dst, b, 0, 0);
+    copy_elements<V, S, kAdd>(src, dst, b);
   }
 }
 

@@ -1,0 +1,97 @@
+// Depthwise kernels whose vectors run along nr neighbouring channels (contract: DepthwiseLanes in kernel_table.h).
+#pragma once
+
+#include "cpu/kernel_table.h"
+
+namespace fastconv::cpu::FASTCONV_ISA {
+namespace {
+
+// Each sum is one chain of fused multiply-adds over the taps, however many positions are taken at a time.
+template <class V, int kVectors, int kPositions>
+void filter_positions(const DepthwiseLanes& p, int64_t j) {
+  using T = typename V::Scalar;
+  constexpr int kWidth = kVectors * V::kLanes;
+  const T* weights = static_cast<const T*>(p.weights);
+  const T* source = static_cast<const T*>(p.source) + j * p.step;
+  T* out = static_cast<T*>(p.out) + j * kWidth;
+  V acc[kPositions][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = V::zero();
+  for (int64_t t = 0; t < p.taps; ++t) {
+    const T* line = source + p.tap_offset[t];
+    V w[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) w[v] = V::load(weights + t * kWidth + v * V::kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        acc[i][v] = fma(w[v], V::load(line + i * p.step + v * V::kLanes), acc[i][v]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[i][v].store(out + i * kWidth + v * V::kLanes);
+}
+
+template <class V, int kVectors>
+void filter_lanes(const DepthwiseLanes& p) {
+  constexpr int kMost = 6;
+  using Part = void (*)(const DepthwiseLanes&, int64_t);
+  static constexpr Part parts[kMost + 1] = {nullptr,
+                                            filter_positions<V, kVectors, 1>,
+                                            filter_positions<V, kVectors, 2>,
+                                            filter_positions<V, kVectors, 3>,
+                                            filter_positions<V, kVectors, 4>,
+                                            filter_positions<V, kVectors, 5>,
+                                            filter_positions<V, kVectors, 6>};
+  for (int64_t j = 0; j < p.count;) {
+    const int64_t left = p.count - j, pieces = (left + kMost - 1) / kMost;
+    const int64_t taken = (left + pieces - 1) / pieces;
+    parts[taken](p, j);
+    j += taken;
+  }
+}
+
+template <class V, int kVectors, int kTaps>
+void correlate_taps(const DepthwiseLanes& p, int64_t t) {
+  using T = typename V::Scalar;
+  constexpr int kWidth = kVectors * V::kLanes;
+  const T* values = static_cast<const T*>(p.values);
+  T* out = static_cast<T*>(p.out) + t * kWidth;
+  const T* lines[kTaps];
+  V acc[kTaps][kVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kTaps; ++i) {
+    lines[i] = static_cast<const T*>(p.source) + p.tap_offset[t + i];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = V::load(out + i * kWidth + v * V::kLanes);
+  }
+  for (int64_t j = 0; j < p.count; ++j) {
+    V x[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) x[v] = V::load(values + j * kWidth + v * V::kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kTaps; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        acc[i][v] = fma(x[v], V::load(lines[i] + j * p.step + v * V::kLanes), acc[i][v]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kTaps; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[i][v].store(out + i * kWidth + v * V::kLanes);
+}
+
+template <class V, int kVectors>
+void correlate_lanes(const DepthwiseLanes& p) {
+  constexpr int kTaps = 3;
+  int64_t t = 0;
+  for (; t + kTaps <= p.taps; t += kTaps) correlate_taps<V, kVectors, kTaps>(p, t);
+  for (; t < p.taps; ++t) correlate_taps<V, kVectors, 1>(p, t);
+}
+
+}  // namespace
+}  // namespace fastconv::cpu::FASTCONV_ISA

@@ -104,7 +104,8 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
   b.depth = w.channels * outer;
   const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
-  // The accumulators of all products pass by once a chunk. Narrow blocks of filters would map their tiles too often.
+  // The accumulators of all products pass by once a chunk. Narrow blocks of filters would map their tiles too
+  // often.
   constexpr int64_t kLeastFilterBlock = 128;
   const int64_t room = caches.l2 / (streams * element_bytes);
   const int64_t most_positions = room / std::max(filters, b.depth);
@@ -115,8 +116,8 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   int64_t filter_block =
       round_up(even_part(filters, std::max(room / budget.positions, kLeastFilterBlock)), filter_step);
   w.planes = lay_out_planes(tiles, k, filters, budget);
-  share_out(k, tiles, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget, &w.planes,
-            &filter_block);
+  share_out(k, tiles, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget,
+            &w.planes, &filter_block);
   const int64_t positions = round_up(w.planes.positions, k.nr);
   b.rows = pixels_are_rows ? positions : filter_block;
   b.cols = pixels_are_rows ? filter_block : positions;
@@ -134,7 +135,8 @@ WinogradBlocking block_winograd_gradient(const GemmKernels& k, int64_t element_b
   w.channels = k.nr;  // packed at a time
   b.rows = round_up(even_part(filters, kWidestBlock), k.mr);
   b.cols = round_up(even_part(channels, kWidestBlock), k.nr);
-  const int64_t most = std::min(deepest_chunk(k, element_bytes, caches), std::max<int64_t>(kLongestChain, 4 * k.nr));
+  const int64_t most =
+      std::min(deepest_chunk(k, element_bytes, caches), std::max<int64_t>(kLongestChain, 4 * k.nr));
   w.planes = lay_out_planes(tiles, k, filters, {most, caches.l2 * 3 / 8 / element_bytes, k.nr, most});
   b.depth = w.planes.rows * w.planes.columns;
   set_tiles(k, element_bytes, filters, caches, &b);

@@ -50,7 +50,8 @@ WinogradBlocking block_winograd(const GemmKernels& kernels, int64_t element_byte
                                 int64_t products, bool pixels_are_rows, const CacheSizes& caches,
                                 int threads);
 
-// Winograd's weight gradient: filters x channels, reduced over tiles, `depth` of them in a block of the planes.
+// Winograd's weight gradient: filters x channels, reduced over tiles, `depth` of them in a block of the
+// planes.
 WinogradBlocking block_winograd_gradient(const GemmKernels& kernels, int64_t element_bytes,
                                          const PixelGather& tiles, int64_t filters, int64_t channels,
                                          const CacheSizes& caches);

@@ -61,9 +61,7 @@ class RowsBlock {
     positions_ = positions_of(p_.planes, segments_);
   }
 
-  void pack(int64_t channel) {
-    pack_planes(table_, g_, p_.planes, segments_, channel, 1, 0, planes_);
-  }
+  void pack(int64_t channel) { pack_planes(table_, g_, p_.planes, segments_, channel, 1, 0, planes_); }
 
   const void* const* lines() const { return lines_.data(); }
   const std::vector<PixelRun>& runs() const { return runs_; }
@@ -130,7 +128,8 @@ void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w
   const DepthwiseKernels& kernels = table.depthwise[sizeof(T) == 8];
   const int64_t channels = g.result.channels,
                 multiplier = w.filters / (by_channel ? g.result.channels : g.source.channels);
-  if (const auto lanes = plan_lanes(machine, g, multiplier)) return filter_lanes<T>(machine, g, *lanes, w, epilogue);
+  if (const auto lanes = plan_lanes(machine, g, multiplier))
+    return filter_lanes<T>(machine, g, *lanes, w, epilogue);
   const int64_t sources = by_channel ? multiplier : 1;  // filters that reach one channel of the result
   const RowsPlan p = plan_rows<T>(machine, g);
   const int64_t elements = p.scratch_elements(g.taps());
@@ -139,9 +138,8 @@ void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w
   const double outputs = static_cast<double>(g.pixels()) * static_cast<double>(channels);
   const double work = outputs * (kNsPerElement + kNsPerTap * static_cast<double>(g.taps()));
   // A task takes several channels of one block, as long as there is work for every thread.
-  const int64_t together =
-      std::clamp<int64_t>(p.planes.blocks * channels / (kTasksPerThread * machine.threads), 1,
-                          std::min(channels, kMostTogether));
+  const int64_t together = std::clamp<int64_t>(
+      p.planes.blocks * channels / (kTasksPerThread * machine.threads), 1, std::min(channels, kMostTogether));
   const int64_t tasks = ceil_div(channels, together);
   parallel_for(p.planes.blocks * tasks, work, machine.threads, [&](int64_t task, int worker) {
     T* planes = workspace.as<T>() + worker * elements;
@@ -197,38 +195,39 @@ void correlate_rows(const Machine& machine, const PixelGather& x, const RowsPlan
   const int64_t elements = p.scratch_elements(taps);
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const double products = static_cast<double>(x.pixels()) * static_cast<double>(filters);
-  parallel_for(
-      filters * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)), machine.threads,
-      [&](int64_t task, int worker) {
-        const int64_t slice = task % slices, filter = task / slices;
-        T* planes = workspace.as<T>() + worker * elements;
-        T* values = planes + p.plane_elements();
-        T* sums = values + p.sums();
-        double* total = totals + task * taps;
-        std::fill(total, total + taps, 0.0);
-        RowsBlock<T> block(machine, x, p, planes);
-        std::vector<PositionRun> runs;
-        std::vector<int64_t> ends;
-        for (int64_t index = blocks * slice / slices; index < blocks * (slice + 1) / slices; ++index) {
-          block.move_to(index);
-          block.pack(filter / multiplier);
-          for (const PixelRun& run : block.runs())
-            table.copy_block[static_cast<int>(dy.dtype)](
-                {element(dy.data, dy.dtype, run.result + filter * dy.channel_stride), 0, dy.stride[kAxes - 1],
-                 values + run.start, 0, 1, 1, run.count, false});
-          cut_chains(block.runs(), p.vector, &runs, &ends);
-          int64_t begin = 0;
-          for (const int64_t end : ends) {
-            std::fill(sums, sums + taps * p.vector, T(0));
-            const DepthwiseLine line{block.lines(),       taps,       nullptr, 0, sums, true, values,
-                                     runs.data() + begin, end - begin};
-            kernels.correlate_row(line);
-            for (int64_t t = 0; t < taps; ++t)
-              for (int64_t i = 0; i < p.vector; ++i) total[t] += static_cast<double>(sums[t * p.vector + i]);
-            begin = end;
-          }
-        }
-      });
+  parallel_for(filters * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)),
+               machine.threads, [&](int64_t task, int worker) {
+                 const int64_t slice = task % slices, filter = task / slices;
+                 T* planes = workspace.as<T>() + worker * elements;
+                 T* values = planes + p.plane_elements();
+                 T* sums = values + p.sums();
+                 double* total = totals + task * taps;
+                 std::fill(total, total + taps, 0.0);
+                 RowsBlock<T> block(machine, x, p, planes);
+                 std::vector<PositionRun> runs;
+                 std::vector<int64_t> ends;
+                 for (int64_t index = blocks * slice / slices; index < blocks * (slice + 1) / slices;
+                      ++index) {
+                   block.move_to(index);
+                   block.pack(filter / multiplier);
+                   for (const PixelRun& run : block.runs())
+                     table.copy_block[static_cast<int>(dy.dtype)](
+                         {element(dy.data, dy.dtype, run.result + filter * dy.channel_stride), 0,
+                          dy.stride[kAxes - 1], values + run.start, 0, 1, 1, run.count, false});
+                   cut_chains(block.runs(), p.vector, &runs, &ends);
+                   int64_t begin = 0;
+                   for (const int64_t end : ends) {
+                     std::fill(sums, sums + taps * p.vector, T(0));
+                     const DepthwiseLine line{block.lines(),       taps,       nullptr, 0, sums, true, values,
+                                              runs.data() + begin, end - begin};
+                     kernels.correlate_row(line);
+                     for (int64_t t = 0; t < taps; ++t)
+                       for (int64_t i = 0; i < p.vector; ++i)
+                         total[t] += static_cast<double>(sums[t * p.vector + i]);
+                     begin = end;
+                   }
+                 }
+               });
 }
 
 template <class T>

@@ -2,7 +2,8 @@
 // has nothing to gain. Each task copies the pixels that it needs, padded and widened, into planes that stay
 // in the cache (cpu/pixel_planes.h); every tap is then a shifted view of them.
 //
-// Rows take one channel at a time and serve every call; lanes (cpu/depthwise_lanes.h) take nr neighbouring channels.
+// Rows take one channel at a time and serve every call; lanes (cpu/depthwise_lanes.h) take nr neighbouring
+// channels.
 #pragma once
 
 #include "core/conv_as_gemm.h"

@@ -54,7 +54,8 @@ class LanesBlock {
     const int64_t row = block % p.row_blocks * p.rows, outer = block / p.row_blocks;
     rows_ = std::min(p.rows, g.axis[1].positions - row);
     const int64_t image = outer / g.axis[0].positions, depth = outer % g.axis[0].positions;
-    segments_ = {{image, {depth, row * g.axis[1].step, 0}, (rows_ - 1) * g.axis[1].step + 1, p.planes.columns, 0}};
+    segments_ = {
+        {image, {depth, row * g.axis[1].step, 0}, (rows_ - 1) * g.axis[1].step + 1, p.planes.columns, 0}};
     const ImageView& r = g.result;
     result_ = image * r.batch_stride + depth * r.stride[0] + row * r.stride[1];
   }
@@ -71,7 +72,13 @@ class LanesBlock {
   DepthwiseLanes line(int64_t row, int64_t column, int64_t count) const {
     const int64_t step = g_.axis[2].step * p_.width;
     return {planes_ + row * g_.axis[1].step * p_.planes.width() * p_.width + column * step,
-            p_.tap_offset.data(), g_.taps(), count, step, nullptr, nullptr, nullptr};
+            p_.tap_offset.data(),
+            g_.taps(),
+            count,
+            step,
+            nullptr,
+            nullptr,
+            nullptr};
   }
 
  private:
@@ -103,8 +110,8 @@ Buffer pack_weights(const Machine& machine, const PixelGather& g, const LanesPla
   return packed;
 }
 
-// Writes a block's sums, position by position and channel by channel, where the channels lie side by side in the
-// result; else turned over, channel by channel.
+// Writes a block's sums, position by position and channel by channel, where the channels lie side by side in
+// the result; else turned over, channel by channel.
 template <class T>
 class LanesStore {
  public:

@@ -1,6 +1,7 @@
-// Depthwise filters with nr neighbouring channels side by side: a task copies the pixels that it needs, padded and widened,
-// into planes of nr channels, in which a tap is a shift and a stride a step. It serves every layout, as long as each channel
-// has one filter and the padding can be read as one line along each axis.
+// Depthwise filters with nr neighbouring channels side by side: a task copies the pixels that it needs,
+// padded and widened, into planes of nr channels, in which a tap is a shift and a stride a step. It serves
+// every layout, as long as each channel has one filter and the padding can be read as one line along each
+// axis.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,7 @@
 namespace fastconv::cpu {
 
 struct LanesPlan {
-  int width;        // channels of a task: nr
+  int width;         // channels of a task: nr
   PixelGather read;  // the gather's source, read as lines: step 1 along the inner axes
   PlaneLayout planes;
   std::vector<int64_t> tap_offset;  // in the planes, for the first position

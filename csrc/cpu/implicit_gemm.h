@@ -23,7 +23,8 @@ void multiply_pixels_by_filters(const Machine& machine, const std::vector<PixelG
 void multiply_images(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
                      const FilterView& dw);
 
-// dw = the sums of `slices` parts, each laid out as dw's `count` elements, added in order; the first is overwritten.
+// dw = the sums of `slices` parts, each laid out as dw's `count` elements, added in order; the first is
+// overwritten.
 template <class T>
 void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw);
 

@@ -89,8 +89,8 @@ struct DepthwiseLine {
   int64_t run_count;
 };
 
-// The same for `count` positions of nr neighbouring channels each, side by side in `out` and `values`; tap t of
-// position j lies at source + tap_offset[t] + j * step.
+// The same for `count` positions of nr neighbouring channels each, side by side in `out` and `values`; tap t
+// of position j lies at source + tap_offset[t] + j * step.
 struct DepthwiseLanes {
   const void* source;
   const int64_t* tap_offset;
@@ -115,8 +115,9 @@ struct GemmKernels {
   void (*multiply_panel)(const PanelProduct&);
 };
 
-// One of Winograd's linear maps on matrices whose elements are streams (see kernels/winograd_transform.h). Line
-// l of input stream i starts at in + in_offset[i] + l * in_line; of output stream o at out + o * out_stride + l
+// One of Winograd's linear maps on matrices whose elements are streams (see kernels/winograd_transform.h).
+// Line l of input stream i starts at in + in_offset[i] + l * in_line; of output stream o at out + o *
+// out_stride + l
 // * out_line. `count` elements of each line are mapped, and what fills up the last vector: there is room for
 // it.
 struct WinogradStreams {

@@ -51,8 +51,8 @@ bool segments_are_apart(const PlaneLayout& layout, int nr) {
   return layout.axis[kRowAxis].halo * layout.width() >= nr;
 }
 
-// Whole lines of the cache, an odd number: neighbouring planes keep out of each other's sets. A vector may be read
-// beyond the last position.
+// Whole lines of the cache, an odd number: neighbouring planes keep out of each other's sets. A vector may be
+// read beyond the last position.
 int64_t plane_elements(const PlaneLayout& layout, int64_t rows, int nr) {
   constexpr int64_t kLine = 16;
   return (ceil_div(rows * layout.width() + layout.axis[kColumnAxis].halo + nr, kLine) | 1) * kLine;
@@ -167,8 +167,7 @@ PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const G
     same.axis[a] = {};
     if (!share_copies(g.axis[a], g.source.size[a], &same.axis[a])) same.axis[a] = copy_each_tap(g.axis[a]);
   }
-  const int64_t halo_rows =
-      most_segments(same, g.axis[kRowAxis].positions) * same.axis[kRowAxis].halo;
+  const int64_t halo_rows = most_segments(same, g.axis[kRowAxis].positions) * same.axis[kRowAxis].halo;
   same.positions = (same.rows + halo_rows) * same.width();
   same.elements = plane_elements(same, same.rows + halo_rows, k.nr);
   return same;

@@ -29,8 +29,8 @@ struct AxisCopies {
   int64_t halo = 0;
 };
 
-// One copy for the taps of each phase of an axis' stride, or (false) none where they can't share: `size` is the
-// source's.
+// One copy for the taps of each phase of an axis' stride, or (false) none where they can't share: `size` is
+// the source's.
 bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* copies);
 
 struct PlaneLayout {
@@ -47,8 +47,8 @@ struct PlaneLayout {
   }
 };
 
-// What a block should take: so many positions, and so many elements in the planes of `channels` channels; it never has
-// more than most_pixels (at least 4 * nr) besides the halos.
+// What a block should take: so many positions, and so many elements in the planes of `channels` channels; it
+// never has more than most_pixels (at least 4 * nr) besides the halos.
 struct PlaneBudget {
   int64_t positions, elements, channels;
   int64_t most_pixels = INT64_MAX;

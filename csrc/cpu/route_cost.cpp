@@ -7,14 +7,15 @@
 namespace fastconv::cpu {
 namespace {
 
-// Measured on AVX2 (Zen 3) as ratios to the micro-kernel's rate; other instruction sets widen both alike. Of one
-// tile and channel: to pack and map what it reads; to map and store what it writes. Of a filter's 3x3: to map it.
+// Measured on AVX2 (Zen 3) as ratios to the micro-kernel's rate; other instruction sets widen both alike. Of
+// one tile and channel: to pack and map what it reads; to map and store what it writes. Of a filter's 3x3: to
+// map it.
 struct MapCosts {
   double read, write, filter;
 };
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
-constexpr double kAddToSums = 8;         // to add one sum of a chunk to those before it
+constexpr double kAddToSums = 8;  // to add one sum of a chunk to those before it
 constexpr double kChunk = 128, kGradientChunk = 64;
 constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
 constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch

@@ -1,5 +1,6 @@
 // What a route costs, roughly, so that routes can be compared: multiply-adds, and other work counted as the
-// multiply-adds that fit into its time. Pure functions of one image of the problem (the weight gradient: of all).
+// multiply-adds that fit into its time. Pure functions of one image of the problem (the weight gradient: of
+// all).
 #pragma once
 
 #include "core/conv_problem.h"

@@ -43,10 +43,10 @@ bool direct_serves(const ConvProblem& p, std::string* why_not) {
   return true;
 }
 
-// Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS on normal
-// and rectified data, the error of tiles of 2 is 1.9 times as large with one channel, 1.3 with 4, and from 8 on at
-// most 1.3; that of the weight gradient 2.4 times with 8 tiles to sum up over, and at most 1.3 from 225 on. Tiles of 4
-// have errors of up to 3e-6.
+// Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS
+// on normal and rectified data, the error of tiles of 2 is 1.9 times as large with one channel, 1.3 with 4,
+// and from 8 on at most 1.3; that of the weight gradient 2.4 times with 8 tiles to sum up over, and at
+// most 1.3 from 225 on. Tiles of 4 have errors of up to 3e-6.
 constexpr int64_t kLeastTermsOfHighest = 8, kLeastTilesOfHighest = 256;
 constexpr int64_t kMostOuterTaps = 16;
 
@@ -121,10 +121,11 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
   }
   const auto explain = [&](Algorithm route, bool serves, const std::string& why_not) {
     if (plan.algorithm == route) return;
-    plan.reasons.push_back(!serves               ? why_not
-                           : requested == "auto" ? std::string(name_of(route)) + " would cost more"
-                                                 : std::string(name_of(route)) + " would serve this call, but " +
-                                                       name_of(plan.algorithm) + " was asked for");
+    plan.reasons.push_back(!serves ? why_not
+                           : requested == "auto"
+                               ? std::string(name_of(route)) + " would cost more"
+                               : std::string(name_of(route)) + " would serve this call, but " +
+                                     name_of(plan.algorithm) + " was asked for");
   };
   explain(Algorithm::direct, direct, not_direct);
   explain(Algorithm::winograd, tile > 0, not_winograd);

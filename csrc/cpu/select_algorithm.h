@@ -26,7 +26,7 @@ struct Machine {
 struct Plan {
   Algorithm algorithm;
   Machine machine;
-  int winograd_tile;  // outputs of a tile along each axis
+  int winograd_tile;                 // outputs of a tile along each axis
   std::vector<std::string> reasons;  // why no faster route, for explain()
 };
 

@@ -48,8 +48,7 @@ double sum_of_squares_row_by_row(const KernelTable& table, const ImageView& v, i
   for (int64_t c = 0; c < v.channels; ++c)
     for (int64_t i = 0; i < v.size[0]; ++i)
       for (int64_t j = 0; j < v.size[1]; ++j) {
-        const int64_t at =
-            image * v.batch_stride + c * v.channel_stride + i * v.stride[0] + j * v.stride[1];
+        const int64_t at = image * v.batch_stride + c * v.channel_stride + i * v.stride[0] + j * v.stride[1];
         table.copy_block[static_cast<int>(v.dtype)](
             {element(v.data, v.dtype, at), 0, v.stride[2], row.data(), 0, 1, 1, v.size[2], false});
         total += sum_of_squares(table, compute, row.data(), v.size[2]);
@@ -64,9 +63,9 @@ std::vector<int64_t> images_out_of_range(const Machine& machine, const ImageView
   const bool dense = is_dense(v);
   std::vector<int64_t> out;
   for (int64_t n = 0; n < v.batch; ++n) {
-    const double squares =
-        dense ? sum_of_squares_in_pieces(machine, v.dtype, element(v.data, v.dtype, n * v.batch_stride), count)
-              : sum_of_squares_row_by_row(*machine.table, v, n);
+    const double squares = dense ? sum_of_squares_in_pieces(
+                                       machine, v.dtype, element(v.data, v.dtype, n * v.batch_stride), count)
+                                 : sum_of_squares_row_by_row(*machine.table, v, n);
     if (!in_range(squares)) out.push_back(n);
   }
   return out;

@@ -1,5 +1,5 @@
-// Whether values lie where sums of neighbours keep their bits: neither so large nor all so small that a map over
-// several pixels would spoil what a product pixel by pixel keeps.
+// Whether values lie where sums of neighbours keep their bits: neither so large nor all so small that a map
+// over several pixels would spoil what a product pixel by pixel keeps.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,8 @@
 
 namespace fastconv::cpu {
 
-// The images the sum of whose squares does not lie between 2^-100 and 2^100: with a value that is not finite, or
-// beyond 2^50, or with none above 2^-50.
+// The images the sum of whose squares does not lie between 2^-100 and 2^100: with a value that is not finite,
+// or beyond 2^50, or with none above 2^-50.
 std::vector<int64_t> images_out_of_range(const Machine& machine, const ImageView& images);
 bool filters_in_range(const Machine& machine, const FilterView& filters);
 

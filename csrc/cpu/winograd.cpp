@@ -39,8 +39,7 @@ Scratch carve_scratch(Carver* carver, const WinogradShape& s, const GemmKernels&
   const PlaneLayout& planes = s.blocking.planes;
   const int64_t lanes = plane_lanes(s, k);
   Scratch r;
-  r.planes =
-      carver->take<float>((lanes ? lanes : s.blocking.channels) * planes.copies() * planes.elements);
+  r.planes = carver->take<float>((lanes ? lanes : s.blocking.channels) * planes.copies() * planes.elements);
   r.mapped = carver->take<float>(s.streams() * mapped_stride(s, k));
   r.accumulators = carver->take<float>(s.streams() * accumulator_stride(s));
   r.outputs = carver->take<float>(int64_t{s.m} * s.m * accumulator_stride(s));
@@ -77,7 +76,8 @@ void map_filters(const Machine& machine, const WinogradShape& s, const FilterVie
   const int64_t stream = stream_stride(step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch));
   const Buffer workspace(machine.threads * kWinogradTaps * stream * static_cast<int64_t>(sizeof(float)));
   const int64_t filter_step = w.channels * w.taps;
-  const int64_t line_step = by_channel ? w.taps : filter_step, channel_step = by_channel ? filter_step : w.taps;
+  const int64_t line_step = by_channel ? w.taps : filter_step,
+                channel_step = by_channel ? filter_step : w.taps;
   const auto copy = machine.table->copy_block[static_cast<int>(w.dtype)];
   const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.channels * w.taps);
   parallel_for(groups * mapped.chunks * blocks, work, machine.threads, [&](int64_t task, int worker) {
@@ -141,8 +141,8 @@ class TileTask {
     for (int64_t chunk = 0; chunk < mapped_filters_.chunks; ++chunk) {
       const int64_t channels = chunk_channels(s_, chunk), depth = channels * s_.outer;
       map_tiles(group * s_.channels + chunk * s_.blocking.channels, channels, depth);
-      const float* filter = mapped_filters_.of(group, chunk) +
-                            first_filter * (s_.pixels_are_rows ? depth : kernels_.row_pitch);
+      const float* filter =
+          mapped_filters_.of(group, chunk) + first_filter * (s_.pixels_are_rows ? depth : kernels_.row_pitch);
       set_columns(depth);
       for (int64_t i = 0; i < s_.streams(); ++i) {
         const float* tiles = scratch_.mapped + i * mapped_stride_;
@@ -169,7 +169,10 @@ class TileTask {
     for (const PixelSegment& s : segments_)
       for (int64_t r = 0; r < s.rows; ++r) {
         const int64_t out1 = s_.m * (s.position[1] + r), out2 = s_.m * s.position[2];
-        tile_rows_.push_back({s.start + r * planes_.width(), s.columns, tiles_, {out1, out2},
+        tile_rows_.push_back({s.start + r * planes_.width(),
+                              s.columns,
+                              tiles_,
+                              {out1, out2},
                               s.image * result_.batch_stride + s.position[0] * result_.stride[0] +
                                   out1 * result_.stride[1] + out2 * result_.stride[2]});
         tiles_ += s.columns;
@@ -244,8 +247,7 @@ class TileTask {
           const int64_t position = t.start + done / m;
           while (position >= panels_[panel].start + panels_[panel].columns) ++panel;
           const int64_t lane = (position - panels_[panel].start) * m + done % m;
-          const int64_t taken =
-              std::min({panels_[panel].columns * m - lane, nr - lane % nr, count - done});
+          const int64_t taken = std::min({panels_[panel].columns * m - lane, nr - lane % nr, count - done});
           const int64_t from = (static_cast<int64_t>(panel) * m + lane / nr) * filters_ * nr + lane % nr;
           pieces_.push_back({from, to + done * step, 0, static_cast<int>(taken)});
           done += taken;

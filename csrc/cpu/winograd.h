@@ -1,15 +1,16 @@
-// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes: the products of a tile of
-// m x m outputs, over all channels, become (m + 2)^2 matrix products of m^2 tiles' worth of pixels each, 4 / (m +
-// 2)^2 * m^2 / 9 of the multiplications; what three linear maps cost is linear in the pixels
+// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes: the products of a
+// tile of m x m outputs, over all channels, become (m + 2)^2 matrix products of m^2 tiles' worth of pixels
+// each, 4 / (m + 2)^2 * m^2 / 9 of the multiplications; what three linear maps cost is linear in the pixels
 // (kernels/winograd_transform.h has the formula and the source).
 //
-//   tiles     a gather of step m with m + 2 taps an axis (what a tile reads), packed as planes and mapped in each task
-//   filters   mapped once
-//   products  the micro-kernel's, one for each of the (m + 2)^2 elements of a mapped tile, summed over channels
+//   tiles     a gather of step m with m + 2 taps an axis (what a tile reads), packed as planes and mapped in
+//   each task filters   mapped once products  the micro-kernel's, one for each of the (m + 2)^2 elements of a
+//   mapped tile, summed over channels
 //
-// Other axes and further taps along them are part of the reduction. The maps add and subtract neighbours, so a value
-// beyond 2^50 would drown the others of its tile, an Inf spoil them, and values near float32's smallest would lose
-// their bits: images and filters with such values take the implicit product, image by image.
+// Other axes and further taps along them are part of the reduction. The maps add and subtract neighbours, so
+// a value beyond 2^50 would drown the others of its tile, an Inf spoil them, and values near float32's
+// smallest would lose their bits: images and filters with such values take the implicit product, image by
+// image.
 #pragma once
 
 #include "core/conv_as_gemm.h"

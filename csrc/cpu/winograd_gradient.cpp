@@ -1,5 +1,5 @@
-// The weight gradient by Winograd's tiles: dw = G^T [ sum over tiles of (A dy A^T) * (B^T d B) ] G, with the sums of
-// all pairs (filter, channel) as (m + 2)^2 matrix products whose reduction runs over the tiles.
+// The weight gradient by Winograd's tiles: dw = G^T [ sum over tiles of (A dy A^T) * (B^T d B) ] G, with the
+// sums of all pairs (filter, channel) as (m + 2)^2 matrix products whose reduction runs over the tiles.
 #include <algorithm>
 
 #include "core/buffer_pool.h"
@@ -55,7 +55,8 @@ class GradientTask {
     for (int64_t i = 0; i < s_.streams(); ++i) sum_offsets_.push_back(i * sum_stride_);
   }
 
-  // first_filter and first_channel count from the images' first; sums: dw[first_filter][first channel's place].
+  // first_filter and first_channel count from the images' first; sums: dw[first_filter][first channel's
+  // place].
   void run(int64_t first_filter, int64_t filters, int64_t first_channel, int64_t channels, int64_t outer,
            int64_t slice, float* sums) {
     const int64_t begin = slice * s_.slice_blocks,
@@ -156,8 +157,8 @@ void multiply_tiles(const Machine& machine, const WinogradGradientShape& s, int6
   const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
   const auto outer = static_cast<int64_t>(s.x_tiles.size());
   const double products = static_cast<double>(s.dy_tiles.pixels() * s.streams()) * static_cast<double>(count);
-  parallel_for(groups * s.slices * outer * row_blocks * col_blocks,
-               2 * kNsPerFlop * products / kWinogradTaps, machine.threads, [&](int64_t task, int worker) {
+  parallel_for(groups * s.slices * outer * row_blocks * col_blocks, 2 * kNsPerFlop * products / kWinogradTaps,
+               machine.threads, [&](int64_t task, int worker) {
                  Carver carver(workspace.as<char>() + worker * scratch);
                  int64_t rest = task;
                  const auto next = [&rest](int64_t parts) {
@@ -198,8 +199,8 @@ WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, con
   s.taps = kWinogradTaps * static_cast<int64_t>(outer);
   const int64_t channels = x.source.channels / groups;
   s.features = channels * s.taps;
-  s.blocking = block_winograd_gradient(k, sizeof(float), s.x_tiles[0], dy.channels / groups, channels,
-                                       machine.caches);
+  s.blocking =
+      block_winograd_gradient(k, sizeof(float), s.x_tiles[0], dy.channels / groups, channels, machine.caches);
   s.dy_planes = same_blocks(s.blocking.planes, s.dy_tiles, k);
   // Slices have sums of their own: as many as the problem (never the machine) needs to occupy many threads.
   constexpr int64_t kWantedTasks = 32, kMostSliceBytes = int64_t{16} << 20;

@@ -7,8 +7,8 @@
 namespace fastconv::cpu {
 
 // Whether a gather's inner two axes each read three neighbours at step 1, whatever the padding: `tiles` then
-// reads, for m x m positions together, the (m + 2) x (m + 2) elements that they read, and kernel_tap holds, for
-// each outer tap, the kernel's 3x3 in the order of the elements they meet.
+// reads, for m x m positions together, the (m + 2) x (m + 2) elements that they read, and kernel_tap holds,
+// for each outer tap, the kernel's 3x3 in the order of the elements they meet.
 bool tile_gather(const PixelGather& g, int m, PixelGather* tiles, std::vector<int64_t>* kernel_tap);
 
 // An image's own pixels as tiles: m x m of them together.
@@ -16,8 +16,8 @@ PixelGather own_tiles(const ImageView& image, int m);
 
 constexpr int64_t kWinogradTaps = 9;  // of 3x3
 
-// Elements from one stream to the next, of so many each: an odd number of cache lines, since a map writes to all its
-// streams in turn, which must not meet in one set of L1.
+// Elements from one stream to the next, of so many each: an odd number of cache lines, since a map writes to
+// all its streams in turn, which must not meet in one set of L1.
 constexpr int64_t stream_stride(int64_t elements) { return (ceil_div(elements, 16) | 1) * 16; }
 
 }  // namespace fastconv::cpu

@@ -90,8 +90,7 @@ struct Part {
     if (plan.algorithm == cpu::Algorithm::direct) {
       count(cpu::depthwise_shape(machine, gathers[0], p.out_channels / p.in_channels));
     } else if (plan.algorithm == cpu::Algorithm::winograd) {
-      const auto s =
-          cpu::winograd_shape(machine, plan.winograd_tile, gathers[0], w, by_channel, p.groups);
+      const auto s = cpu::winograd_shape(machine, plan.winograd_tile, gathers[0], w, by_channel, p.groups);
       set("tile_outputs", s.m);
       report->add(prefix, s.blocking.gemm);
       count(s.workspace_bytes);

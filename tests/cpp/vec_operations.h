@@ -38,7 +38,7 @@ struct VecArithmetic {
   void (*select_less_and_nan)(const T* a, const T* b, T* r);   // of a < b & is_nan(a)
   T (*reduce_add)(const T* a);
   void (*interleave)(const T* a, const T* b, T* low, T* high);  // null where there is none
-  void (*transpose)(T* square);  // lanes x lanes, in place
+  void (*transpose)(T* square);                                 // lanes x lanes, in place
 };
 
 template <class S>

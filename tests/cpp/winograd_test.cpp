@@ -1,11 +1,13 @@
-// Winograd's tiles of both sizes against the implicit product: every layout, caches of many sizes, so that blocks,
-// pieces and chunks of all kinds occur. Data are small integers, on which tiles of 2 make no rounding error at all.
+// Winograd's tiles of both sizes against the implicit product: every layout, caches of many sizes, so that
+// blocks, pieces and chunks of all kinds occur. Data are small integers, on which tiles of 2 make no rounding
+// error at all.
+#include "cpu/winograd.h"
+
 #include <cmath>
 #include <vector>
 
 #include "check.h"
 #include "cpu/implicit_gemm.h"
-#include "cpu/winograd.h"
 #include "runnable_isas.h"
 
 namespace fastconv::test {
@@ -47,12 +49,13 @@ void compare(const char* what, int m, const std::vector<float>& actual, const st
   for (const float v : expected) largest = std::fmax(largest, std::fabs(v));
   const float allowed = m == 2 ? 0 : 1e-4f * largest;
   for (std::size_t i = 0; i < expected.size(); ++i)
-    CHECK(std::fabs(actual[i] - expected[i]) <= allowed, "%s, tiles of %d, element %zu: %g, not %g", what, m, i,
-          static_cast<double>(actual[i]), static_cast<double>(expected[i]));
+    CHECK(std::fabs(actual[i] - expected[i]) <= allowed, "%s, tiles of %d, element %zu: %g, not %g", what, m,
+          i, static_cast<double>(actual[i]), static_cast<double>(expected[i]));
 }
 
 void check_problem(const Machine& machine, const ConvProblem& p, bool channels_last) {
-  Tensor x(p.batch, p.in_channels, p.input, channels_last), y(p.batch, p.out_channels, p.output, channels_last);
+  Tensor x(p.batch, p.in_channels, p.input, channels_last),
+      y(p.batch, p.out_channels, p.output, channels_last);
   std::vector<float> w(static_cast<std::size_t>(p.out_channels * p.channels_per_group() * p.taps()));
   std::vector<float> bias(static_cast<std::size_t>(p.out_channels));
   for (std::vector<float>* v : {&x.data, &w, &bias}) draw(v);
@@ -73,7 +76,8 @@ void check_problem(const Machine& machine, const ConvProblem& p, bool channels_l
   cpu::multiply_pixels_by_filters(machine, gradient.phases, filters, true, p.groups, {});
   const std::vector<float> expected_x = x.data;
   for (const int m : {2, 4}) {
-    for (const PixelGather& g : gradient.phases) cpu::filter_winograd(machine, m, g, filters, true, p.groups, {});
+    for (const PixelGather& g : gradient.phases)
+      cpu::filter_winograd(machine, m, g, filters, true, p.groups, {});
     compare("input gradient", m, x.data, expected_x);
   }
 
@@ -114,7 +118,8 @@ ConvProblem problem(int64_t batch, int64_t in, int64_t out, int64_t groups, int6
 
 int main() {
   using namespace fastconv::test;
-  const fastconv::cpu::CacheSizes caches[] = {{32 << 10, 512 << 10}, {48 << 10, 2 << 20}, {16 << 10, 64 << 10}};
+  const fastconv::cpu::CacheSizes caches[] = {
+      {32 << 10, 512 << 10}, {48 << 10, 2 << 20}, {16 << 10, 64 << 10}};
   for (const Isa& isa : runnable_isas())
     for (const auto& cache : caches)
       for (const bool channels_last : {false, true}) {

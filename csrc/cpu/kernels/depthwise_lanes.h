@@ -1,4 +1,5 @@
-// Depthwise kernels whose vectors run along nr neighbouring channels (contract: DepthwiseLanes in kernel_table.h).
+// Depthwise kernels whose vectors run along nr neighbouring channels (contract: DepthwiseLanes in
+// kernel_table.h).
 #pragma once
 
 #include "cpu/kernel_table.h"

@@ -1,5 +1,5 @@
-// Depthwise kernels whose vectors run along the positions (contract: DepthwiseLine in kernel_table.h): filters of one
-// channel each, whose sums have no common operand to reuse but the weights.
+// Depthwise kernels whose vectors run along the positions (contract: DepthwiseLine in kernel_table.h):
+// filters of one channel each, whose sums have no common operand to reuse but the weights.
 #pragma once
 
 #include "cpu/kernel_table.h"

@@ -34,13 +34,14 @@ namespace {
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
 // A product's depth is at most 128, the length of a chain of additions: long reductions add such chains up,
-// and chains of 256 had errors beyond one and a half times a BLAS's. The odd multiple of a cache line keeps the rows of a tile in different L1
-// sets.
+// and chains of 256 had errors beyond one and a half times a BLAS's. The odd multiple of a cache line keeps
+// the rows of a tile in different L1 sets.
 constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
 template <class V>
 constexpr DepthwiseKernels depthwise_kernels() {
-  return {filter_row<V>, correlate_row<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>, V::kLanes};
+  return {filter_row<V>, correlate_row<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>,
+          V::kLanes};
 }
 
 constexpr KernelTable make_table() {

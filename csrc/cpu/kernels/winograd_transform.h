@@ -7,9 +7,9 @@
 //
 //   dg = G^T [ (A dy A^T) * (B^T d B) ] G
 //
-// Here are the five linear maps. Each reads and writes *streams*: element (i, j) of every matrix is a stream of
-// its own, and vectors run along the streams. The interpolation points are 0, 1, -1 and infinity for m = 2, and
-// 2, -2 besides for m = 4.
+// Here are the five linear maps. Each reads and writes *streams*: element (i, j) of every matrix is a stream
+// of its own, and vectors run along the streams. The interpolation points are 0, 1, -1 and infinity for m =
+// 2, and 2, -2 besides for m = 4.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -137,8 +137,7 @@ struct Winograd<4> {
     static void apply(const V* y, V* t) {
       using T = typename V::Scalar;
       const V even = y[0] + y[2], odd = y[1] + y[3];
-      const V far_even = fma(V::all(T(4)), y[2], y[0]),
-              far_odd = fma(V::all(T(8)), y[3], y[1] + y[1]);
+      const V far_even = fma(V::all(T(4)), y[2], y[0]), far_odd = fma(V::all(T(8)), y[3], y[1] + y[1]);
       t[0] = y[0];
       t[1] = even + odd;
       t[2] = even - odd;
@@ -200,8 +199,8 @@ void interleave_row(const V (&y)[4], V (&row)[4]) {
   interleave(even[1], odd[1], &row[2], &row[3]);
 }
 
-// Output for panels whose columns are tiles side by side: the m outputs of a tile's row become neighbours, in m
-// panels of the same width.
+// Output for panels whose columns are tiles side by side: the m outputs of a tile's row become neighbours, in
+// m panels of the same width.
 template <class V, class Map, int kWidth>
 void map_panels(const WinogradStreams& s) {
   using T = typename V::Scalar;
@@ -210,27 +209,27 @@ void map_panels(const WinogradStreams& s) {
   for (int64_t line = 0; line < s.lines; ++line) {
     T* out = static_cast<T*>(s.out) + line * kWidth;
     for (int n = 0; n < kWidth; n += V::kLanes)
-      map_both_axes<Map, V>([&](int stream) { return V::load(in + s.in_offset[stream] + line * kWidth + n); },
-                            [&](int i, const V* mapped) {
-                              V y[m], row[m];
+      map_both_axes<Map, V>(
+          [&](int stream) { return V::load(in + s.in_offset[stream] + line * kWidth + n); },
+          [&](int i, const V* mapped) {
+            V y[m], row[m];
 #pragma GCC unroll 4
-                              for (int j = 0; j < m; ++j) y[j] = mapped[j];
-                              interleave_row(y, row);
+            for (int j = 0; j < m; ++j) y[j] = mapped[j];
+            interleave_row(y, row);
 #pragma GCC unroll 4
-                              for (int j = 0; j < m; ++j) {
-                                const int column = m * n + j * V::kLanes;
-                                row[j].store(out + i * s.out_stride + column / kWidth * s.out_line +
-                                             column % kWidth);
-                              }
-                            });
+            for (int j = 0; j < m; ++j) {
+              const int column = m * n + j * V::kLanes;
+              row[j].store(out + i * s.out_stride + column / kWidth * s.out_line + column % kWidth);
+            }
+          });
   }
 }
 
 template <class V, int m, int kWidth>
 constexpr WinogradKernels winograd_kernels() {
   using W = Winograd<m>;
-  return {map_streams<V, typename W::Input>,  map_streams<V, typename W::Filter>,
-          map_streams<V, typename W::Output>, map_panels<V, typename W::Output, kWidth>,
+  return {map_streams<V, typename W::Input>,         map_streams<V, typename W::Filter>,
+          map_streams<V, typename W::Output>,        map_panels<V, typename W::Output, kWidth>,
           map_streams<V, typename W::OutputAdjoint>, map_streams<V, typename W::FilterAdjoint>};
 }
 

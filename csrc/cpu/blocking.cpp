@@ -24,6 +24,7 @@ int64_t wanted_tasks(int threads) { return threads > 1 ? kTasksPerThread * threa
 
 void set_tiles(const GemmKernels& k, int64_t element_bytes, int64_t rows, const CacheSizes& caches,
                GemmBlocking* b) {
+  b->chain = b->depth;
   b->tile_rows = static_cast<int>(even_part(std::min(b->rows, rows), k.mr));
   const int64_t part = caches.l2 / 4 / (b->depth * element_bytes);
   b->inner_rows = std::max<int64_t>(b->tile_rows, part / b->tile_rows * b->tile_rows);
@@ -128,15 +129,13 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
 WinogradBlocking block_winograd_gradient(const GemmKernels& k, int64_t element_bytes,
                                          const PixelGather& tiles, int64_t filters, int64_t channels,
                                          const CacheSizes& caches) {
-  // Shorter chains than a product's own: the maps of the weight gradient cost more of the bits.
-  constexpr int64_t kWidestBlock = 128, kLongestChain = 64;
+  constexpr int64_t kWidestBlock = 128;
   WinogradBlocking w;
   GemmBlocking& b = w.gemm;
   w.channels = k.nr;  // packed at a time
   b.rows = round_up(even_part(filters, kWidestBlock), k.mr);
   b.cols = round_up(even_part(channels, kWidestBlock), k.nr);
-  const int64_t most =
-      std::min(deepest_chunk(k, element_bytes, caches), std::max<int64_t>(kLongestChain, 4 * k.nr));
+  const int64_t most = deepest_chunk(k, element_bytes, caches);
   w.planes = lay_out_planes(tiles, k, filters, {most, caches.l2 * 3 / 8 / element_bytes, k.nr, most});
   b.depth = w.planes.rows * w.planes.columns;
   set_tiles(k, element_bytes, filters, caches, &b);
@@ -158,6 +157,7 @@ WeightGradientBlocking block_weight_gradient(const GemmKernels& k, int64_t eleme
   const int64_t side = caches.l2 * 3 / 8 / (b.depth * element_bytes);
   b.rows = round_up(even_part(rows, std::max<int64_t>(side, k.mr)), k.mr);
   b.cols = round_up(even_part(cols, std::max<int64_t>(side, k.nr)), k.nr);
+  b.chain = b.depth;
   b.tile_rows = static_cast<int>(even_part(std::min(b.rows, rows), k.mr));
   b.inner_rows = b.rows;
   const int64_t tasks = groups * ceil_div(rows, b.rows) * ceil_div(cols, b.cols);

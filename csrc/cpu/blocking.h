@@ -17,6 +17,7 @@ struct CacheSizes {
 
 struct GemmBlocking {
   int64_t depth;       // of one chunk, at most kernels.row_pitch
+  int64_t chain;       // of so many terms at most are the sums that are added up
   int64_t rows, cols;  // of a task's block of the result
   int64_t inner_rows;  // rows of A that stay in L2 while the columns of B pass
   int tile_rows;       // rows of A that the micro-kernel takes at a time

@@ -11,7 +11,7 @@ void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, co
                   const Epilogue& epilogue, const ImageView& y) {
   const PixelGather g = forward_gather(p, x, y);
   if (plan.algorithm == Algorithm::direct) {
-    filter_depthwise(plan.machine, g, w, false, epilogue);
+    filter_depthwise(plan.machine, {g}, y, w, false, epilogue);
   } else if (plan.algorithm == Algorithm::winograd) {
     filter_winograd(plan.machine, plan.winograd_tile, g, w, false, p.groups, epilogue);
   } else {
@@ -26,7 +26,7 @@ void conv_input_gradient(const Plan& plan, const ConvProblem& p, const ImageView
     multiply_pixels_by_filters(plan.machine, {own_pixels(dx, true)}, w, true, p.groups, epilogue);
   }
   if (plan.algorithm == Algorithm::direct) {
-    for (const PixelGather& g : gathers.phases) filter_depthwise(plan.machine, g, w, true, epilogue);
+    filter_depthwise(plan.machine, gathers.phases, dx, w, true, epilogue);
   } else if (plan.algorithm == Algorithm::winograd) {
     for (const PixelGather& g : gathers.phases)
       filter_winograd(plan.machine, plan.winograd_tile, g, w, true, p.groups, epilogue);

@@ -122,14 +122,12 @@ class SumsStore {
 };
 
 template <class T>
-void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w, bool by_channel,
-               const Epilogue& epilogue) {
+void filter_rows(const Machine& machine, const PixelGather& g, const FilterView& w, bool by_channel,
+                 const Epilogue& epilogue) {
   const KernelTable& table = *machine.table;
   const DepthwiseKernels& kernels = table.depthwise[sizeof(T) == 8];
   const int64_t channels = g.result.channels,
                 multiplier = w.filters / (by_channel ? g.result.channels : g.source.channels);
-  if (const auto lanes = plan_lanes(machine, g, multiplier))
-    return filter_lanes<T>(machine, g, *lanes, w, epilogue);
   const int64_t sources = by_channel ? multiplier : 1;  // filters that reach one channel of the result
   const RowsPlan p = plan_rows<T>(machine, g);
   const int64_t elements = p.scratch_elements(g.taps());
@@ -162,6 +160,15 @@ void filter_as(const Machine& machine, const PixelGather& g, const FilterView& w
       store.run(channel, sums, bias.as<T>() ? bias.as<T>() + channel : nullptr, epilogue.activation);
     }
   });
+}
+
+template <class T>
+void filter_as(const Machine& machine, const std::vector<PixelGather>& gathers, const ImageView& result,
+               const FilterView& filters, bool by_channel, const Epilogue& epilogue) {
+  const int64_t multiplier = filters.filters / (by_channel ? result.channels : gathers[0].source.channels);
+  if (const auto lanes = plan_lanes(machine, gathers, result, multiplier))
+    return filter_lanes<T>(machine, *lanes, filters, epilogue);
+  for (const PixelGather& g : gathers) filter_rows<T>(machine, g, filters, by_channel, epilogue);
 }
 
 // Cuts runs so that each stretch of `cut` adds up at most kLongestChain products in a lane.
@@ -234,18 +241,17 @@ template <class T>
 void correlate_as(const Machine& machine, const PixelGather& x, const FilterView& dw) {
   constexpr int64_t kWantedTasks = 64;
   const int64_t multiplier = dw.filters / x.source.channels, taps = dw.taps;
-  const auto lanes = plan_lanes(machine, x, multiplier);
+  const auto lanes = plan_lanes(machine, {x}, x.result, multiplier);
   RowsPlan rows;
   if (!lanes) rows = plan_rows<T>(machine, x);
   const int64_t width = lanes ? lanes->width : 1, parts = ceil_div(dw.filters, width);
-  const int64_t blocks =
-      lanes ? x.source.batch * x.axis[0].positions * lanes->row_blocks : rows.planes.blocks;
+  const int64_t blocks = lanes ? lanes->blocks : rows.planes.blocks;
   // The blocks of some filters are shared out into slices, as many as the problem asks for, whatever the
   // threads.
   const int64_t slices = std::max<int64_t>(1, std::min(blocks, ceil_div(kWantedTasks, parts)));
   const Buffer totals(parts * slices * taps * width * static_cast<int64_t>(sizeof(double)));
   if (lanes) {
-    correlate_lanes<T>(machine, x, *lanes, slices, dw.filters, totals.as<double>());
+    correlate_lanes<T>(machine, *lanes, slices, totals.as<double>());
   } else {
     correlate_rows<T>(machine, x, rows, slices, dw.filters, totals.as<double>());
   }
@@ -265,21 +271,23 @@ void correlate_as(const Machine& machine, const PixelGather& x, const FilterView
 
 }  // namespace
 
-DepthwiseShape depthwise_shape(const Machine& machine, const PixelGather& g, int64_t multiplier) {
-  if (const auto lanes = plan_lanes(machine, g, multiplier))
-    return {lanes->rows * g.axis[2].positions, lanes->width, workspace_bytes(machine, g, *lanes)};
-  const bool wide = compute_dtype(g.source.dtype) == Dtype::float64;
-  const RowsPlan p = wide ? plan_rows<double>(machine, g) : plan_rows<float>(machine, g);
-  return {p.planes.positions, 1, machine.threads * p.scratch_elements(g.taps()) * (wide ? 8 : 4)};
+DepthwiseShape depthwise_shape(const Machine& machine, const std::vector<PixelGather>& gathers,
+                               const ImageView& result, int64_t multiplier) {
+  if (const auto lanes = plan_lanes(machine, gathers, result, multiplier))
+    return {lanes->rows * lanes->result.size[2], lanes->width, workspace_bytes(machine, *lanes)};
+  const bool wide = compute_dtype(result.dtype) == Dtype::float64;
+  const RowsPlan p = wide ? plan_rows<double>(machine, gathers[0]) : plan_rows<float>(machine, gathers[0]);
+  return {p.planes.positions, 1, machine.threads * p.scratch_elements(gathers[0].taps()) * (wide ? 8 : 4)};
 }
 
-void filter_depthwise(const Machine& machine, const PixelGather& g, const FilterView& filters,
-                      bool by_channel, const Epilogue& epilogue) {
-  if (g.pixels() == 0) return;
+void filter_depthwise(const Machine& machine, const std::vector<PixelGather>& gathers,
+                      const ImageView& result, const FilterView& filters, bool by_channel,
+                      const Epilogue& epilogue) {
+  if (gathers.empty() || result.batch * product(result.size) == 0) return;
   if (filters.dtype == Dtype::float64) {
-    filter_as<double>(machine, g, filters, by_channel, epilogue);
+    filter_as<double>(machine, gathers, result, filters, by_channel, epilogue);
   } else {
-    filter_as<float>(machine, g, filters, by_channel, epilogue);
+    filter_as<float>(machine, gathers, result, filters, by_channel, epilogue);
   }
 }
 

@@ -11,11 +11,12 @@
 
 namespace fastconv::cpu {
 
-// result[pixel, r] = activation(bias[r] + sums); result channel r reads filter r through channel r /
-// multiplier (forward), or with by_channel filters r * multiplier ... through their own channels (input
-// gradient).
-void filter_depthwise(const Machine& machine, const PixelGather& g, const FilterView& filters,
-                      bool by_channel, const Epilogue& epilogue);
+// result[pixel, r] = activation(bias[r] + sums), for the pixels of each gather; result channel r reads filter
+// r through channel r / multiplier (forward), or with by_channel filters r * multiplier ... through their own
+// channels (input gradient).
+void filter_depthwise(const Machine& machine, const std::vector<PixelGather>& gathers,
+                      const ImageView& result, const FilterView& filters, bool by_channel,
+                      const Epilogue& epilogue);
 
 // dw[k][0][t] = sum over pixels of dy[pixel, k] * x[pixel's tap t, k / multiplier]; dy is the gather's
 // result.
@@ -25,6 +26,7 @@ void correlate_depthwise(const Machine& machine, const PixelGather& x, const Fil
 struct DepthwiseShape {
   int64_t positions, channels, workspace_bytes;
 };
-DepthwiseShape depthwise_shape(const Machine& machine, const PixelGather& g, int64_t multiplier);
+DepthwiseShape depthwise_shape(const Machine& machine, const std::vector<PixelGather>& gathers,
+                               const ImageView& result, int64_t multiplier);
 
 }  // namespace fastconv::cpu

@@ -89,15 +89,15 @@ struct DepthwiseLine {
   int64_t run_count;
 };
 
-// The same for `count` positions of nr neighbouring channels each, side by side in `out` and `values`; tap t
-// of position j lies at source + tap_offset[t] + j * step.
+// The same for `count` positions of nr neighbouring channels each: position j lies at j * out_step of `out`
+// or `values`, its tap t at source + tap_offset[t] + j * step.
 struct DepthwiseLanes {
   const void* source;
   const int64_t* tap_offset;
-  int64_t taps, count, step;
+  int64_t taps, count, step, out_step;
   const void* weights;  // filter: nr each tap
   const void* values;   // correlate
-  void* out;            // filter: count x nr sums. correlate: nr each tap; added to
+  void* out;            // filter: sums. correlate: nr each tap; added to
 };
 
 struct DepthwiseKernels {

@@ -53,19 +53,24 @@ struct Columns {
   }
 };
 
-// c (+)= A * B for a block; the panels lie `rows` * nr apart in c.
+// c (+)= A * B for a block, in chains of at most b.chain terms; the panels lie `rows` * nr apart in c.
 template <class T>
 void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
                     const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
-  for (int64_t m = 0; m < rows; m += b.inner_rows) {
-    const int64_t part = std::min(b.inner_rows, rows - m);
-    T* to = c + m * k.nr;
-    for (const ColumnPanel& panel : columns.panels) {
-      k.multiply_panel({a + m * k.row_pitch, packed + panel.start, columns.offsets.data(), to, part, depth,
-                        b.tile_rows, panel.columns, accumulate});
-      to += rows * k.nr;
+  int64_t first = 0;
+  do {  // a product without terms writes zeros
+    const int64_t terms = std::min(b.chain, depth - first);
+    for (int64_t m = 0; m < rows; m += b.inner_rows) {
+      const int64_t part = std::min(b.inner_rows, rows - m);
+      T* to = c + m * k.nr;
+      for (const ColumnPanel& panel : columns.panels) {
+        k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
+                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0});
+        to += rows * k.nr;
+      }
     }
-  }
+    first += b.chain;
+  } while (first < depth);
 }
 
 // The bias in the compute type; null stays null.

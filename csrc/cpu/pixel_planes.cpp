@@ -140,7 +140,10 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
   }
   PlaneLayout best;
   double least = 0;
-  const int64_t most_pieces = std::max<int64_t>(1, g.axis[kColumnAxis].positions / (2 * k.nr));
+  const int64_t columns = g.axis[kColumnAxis].positions;
+  const int64_t least_pieces =
+      columns <= budget.most_pixels ? 1 : ceil_div(columns, budget.most_pixels / k.nr * k.nr);
+  const int64_t most_pieces = std::max(least_pieces, columns / (2 * k.nr));
   for (const bool share_rows : {false, true})
     for (const bool share_columns : {false, true}) {
       if ((share_rows && !shares[kRowAxis]) || (share_columns && !shares[kColumnAxis])) continue;
@@ -148,7 +151,7 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
       layout.axis[0] = each[0];
       layout.axis[kRowAxis] = share_rows ? shared[kRowAxis] : each[kRowAxis];
       layout.axis[kColumnAxis] = share_columns ? shared[kColumnAxis] : each[kColumnAxis];
-      for (int64_t pieces = 1; pieces <= most_pieces; pieces += std::max<int64_t>(1, pieces / 4)) {
+      for (int64_t pieces = least_pieces; pieces <= most_pieces; pieces += std::max<int64_t>(1, pieces / 4)) {
         const double cost = size_blocks(g, k, filters, budget, pieces, &layout);
         if (layout.rows * layout.columns > budget.most_pixels) continue;
         if (best.blocks == 0 || cost < least) {

@@ -48,7 +48,7 @@ struct PlaneLayout {
 };
 
 // What a block should take: so many positions, and so many elements in the planes of `channels` channels; it
-// never has more than most_pixels (at least 4 * nr) besides the halos.
+// never has more than most_pixels (at least nr) besides the halos.
 struct PlaneBudget {
   int64_t positions, elements, channels;
   int64_t most_pixels = INT64_MAX;

@@ -9,14 +9,14 @@ namespace {
 
 // Measured on AVX2 (Zen 3) as ratios to the micro-kernel's rate; other instruction sets widen both alike. Of
 // one tile and channel: to pack and map what it reads; to map and store what it writes. Of a filter's 3x3: to
-// map it.
+// map it, or its gradient back.
 struct MapCosts {
   double read, write, filter;
 };
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
-constexpr double kAddToSums = 8;  // to add one sum of a chunk to those before it
-constexpr double kChunk = 128, kGradientChunk = 64;
+constexpr double kAddToSums = 8;         // to add one sum of a chunk to those before it
+constexpr double kChunk = 64;            // about; of two chains
 constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
 constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
@@ -55,8 +55,8 @@ double winograd_cost(const ConvProblem& p, Direction direction, int m) {
   if (direction == Direction::weight_gradient) {
     const double maps = outer * (side.terms * std::ceil(side.sums / kFilterBlock) * map.read +
                                  side.sums * std::ceil(side.terms / kFilterBlock) * map.write);
-    return static_cast<double>(winograd_tiles(p, m)) *
-           (streams * pairs * (1 + kAddToSums / kGradientChunk) + kGradientMaps * maps);
+    const double tile = streams * pairs * (1 + kAddToSums / kChunk) + kGradientMaps * maps;
+    return static_cast<double>(winograd_tiles(p, m)) * tile + pairs * map.filter;
   }
   const double terms = side.terms * outer;
   const double tile = streams * (pairs + side.sums * std::ceil(terms / kChunk) * kAddToSums) +

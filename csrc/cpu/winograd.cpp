@@ -341,6 +341,7 @@ WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g
   s.lines = by_channel ? filters.channels : filters.filters / groups;
   s.blocking = block_winograd(k, sizeof(float), s.tiles, s.streams(), s.lines, s.channels, s.outer, groups,
                               s.pixels_are_rows, machine.caches, machine.threads);
+  s.blocking.gemm.chain = winograd_chain(m, s.blocking.gemm.depth);
   const MappedFilters mapped = lay_out_filters(s, k, nullptr);
   s.packed_filter_elements = groups * mapped.chunks * mapped.chunk;
   Carver measure;

@@ -16,6 +16,10 @@ PixelGather own_tiles(const ImageView& image, int m);
 
 constexpr int64_t kWinogradTaps = 9;  // of 3x3
 
+// Terms of a chain of additions. The maps cost some of the bits, and shorter chains win them back; tiles of 4
+// do not aim at the last bits.
+inline int64_t winograd_chain(int m, int64_t depth) { return m == 2 ? even_part(depth, 32) : depth; }
+
 // Elements from one stream to the next, of so many each: an odd number of cache lines, since a map writes to
 // all its streams in turn, which must not meet in one set of L1.
 constexpr int64_t stream_stride(int64_t elements) { return (ceil_div(elements, 16) | 1) * 16; }

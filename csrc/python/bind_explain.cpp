@@ -84,11 +84,12 @@ struct Part {
   }
 
   // The forward product or (by_channel) the input gradient.
-  void products(const std::vector<PixelGather>& gathers, const FilterView& w, bool by_channel) const {
+  void products(const std::vector<PixelGather>& gathers, const ImageView& result, const FilterView& w,
+                bool by_channel) const {
     if (gathers.empty()) return;
     const cpu::Machine& machine = plan.machine;
     if (plan.algorithm == cpu::Algorithm::direct) {
-      count(cpu::depthwise_shape(machine, gathers[0], p.out_channels / p.in_channels));
+      count(cpu::depthwise_shape(machine, gathers, result, p.out_channels / p.in_channels));
     } else if (plan.algorithm == cpu::Algorithm::winograd) {
       const auto s = cpu::winograd_shape(machine, plan.winograd_tile, gathers[0], w, by_channel, p.groups);
       set("tile_outputs", s.m);
@@ -106,7 +107,7 @@ struct Part {
     const cpu::Machine& machine = plan.machine;
     const PixelGather gather = forward_gather(p, x, dy);
     if (plan.algorithm == cpu::Algorithm::direct) {
-      count(cpu::depthwise_shape(machine, gather, p.out_channels / p.in_channels));
+      count(cpu::depthwise_shape(machine, {gather}, dy, p.out_channels / p.in_channels));
     } else if (plan.algorithm == cpu::Algorithm::winograd) {
       const auto s = cpu::winograd_gradient_shape(machine, plan.winograd_tile, gather, p.groups);
       set("tile_outputs", s.m);
@@ -144,10 +145,10 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
   Report r;
   std::optional<cpu::Plan> plan_x, plan_w;  // of the images' product, and of the gradient's other one
   const auto forward = [&](const char* prefix) {
-    Part{p, *plan_x, prefix, &r}.products({forward_gather(p, input, output)}, w, false);
+    Part{p, *plan_x, prefix, &r}.products({forward_gather(p, input, output)}, output, w, false);
   };
   const auto backward = [&](const char* prefix) {
-    Part{p, *plan_x, prefix, &r}.products(input_gradient_gathers(p, output, input).phases, w, true);
+    Part{p, *plan_x, prefix, &r}.products(input_gradient_gathers(p, output, input).phases, input, w, true);
   };
   if (!o.gradient) {
     plan_x = c.plan(c.forward_direction(), dtype);

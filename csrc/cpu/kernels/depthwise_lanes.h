@@ -14,7 +14,7 @@ void filter_positions(const DepthwiseLanes& p, int64_t j) {
   constexpr int kWidth = kVectors * V::kLanes;
   const T* weights = static_cast<const T*>(p.weights);
   const T* source = static_cast<const T*>(p.source) + j * p.step;
-  T* out = static_cast<T*>(p.out) + j * kWidth;
+  T* out = static_cast<T*>(p.out) + j * p.out_step;
   V acc[kPositions][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i)
@@ -34,7 +34,7 @@ void filter_positions(const DepthwiseLanes& p, int64_t j) {
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[i][v].store(out + i * kWidth + v * V::kLanes);
+    for (int v = 0; v < kVectors; ++v) acc[i][v].store(out + i * p.out_step + v * V::kLanes);
 }
 
 template <class V, int kVectors>
@@ -73,7 +73,7 @@ void correlate_taps(const DepthwiseLanes& p, int64_t t) {
   for (int64_t j = 0; j < p.count; ++j) {
     V x[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) x[v] = V::load(values + j * kWidth + v * V::kLanes);
+    for (int v = 0; v < kVectors; ++v) x[v] = V::load(values + j * p.out_step + v * V::kLanes);
 #pragma GCC unroll 4
     for (int i = 0; i < kTaps; ++i)
 #pragma GCC unroll 4

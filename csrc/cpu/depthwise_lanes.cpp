@@ -23,7 +23,7 @@ bool read_as_line(const AxisGather& axis, int64_t size, AxisGather* line, AxisCo
   for (const TapMap& tap : axis.taps) {
     TapMap unit;
     unit.offset = tap.offset;
-    clip_to_source(&unit, line->positions, 1, size);
+    if (tap.low < tap.high) clip_to_source(&unit, line->positions, 1, size);
     for (const auto& [j, source] : tap.extra) unit.extra.emplace_back(j * axis.step, source);
     line->taps.push_back(std::move(unit));
   }
@@ -191,6 +191,7 @@ std::optional<LanesPlan> plan_phase(const Machine& machine, const PixelGather& g
   const int64_t step = g.axis[1].step, halo = planes.axis[1].halo;
   const int64_t row_elements = planes.copies() * planes.width() * p.width;
   const int64_t room = machine.caches.l2 / 4 / (wide ? 8 : 4) / row_elements - halo;
+  if (room < 1) return std::nullopt;
   p.rows = even_part(g.axis[1].positions, room / step);
   p.row_blocks = ceil_div(g.axis[1].positions, p.rows);
   planes.rows = (p.rows - 1) * step + 1;

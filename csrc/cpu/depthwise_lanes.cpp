@@ -187,10 +187,10 @@ std::optional<LanesPlan> plan_phase(const Machine& machine, const PixelGather& g
     if (!read_as_line(g.axis[a], g.source.size[a], &p.read.axis[a], &planes.axis[a])) return std::nullopt;
   }
   planes.columns = p.read.axis[2].positions;
-  // Rows of a block, so that its planes take a part of L2.
+  // Rows of a block, so that its planes take half of L2.
   const int64_t step = g.axis[1].step, halo = planes.axis[1].halo;
   const int64_t row_elements = planes.copies() * planes.width() * p.width;
-  const int64_t room = machine.caches.l2 / 4 / (wide ? 8 : 4) / row_elements - halo;
+  const int64_t room = machine.caches.l2 / 2 / (wide ? 8 : 4) / row_elements - halo;
   if (room < 1) return std::nullopt;
   p.rows = even_part(g.axis[1].positions, room / step);
   p.row_blocks = ceil_div(g.axis[1].positions, p.rows);

@@ -1,16 +1,15 @@
-// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes: the products of a
-// tile of m x m outputs, over all channels, become (m + 2)^2 matrix products of m^2 tiles' worth of pixels
-// each, 4 / (m + 2)^2 * m^2 / 9 of the multiplications; what three linear maps cost is linear in the pixels
+// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes. A tile of m x m outputs
+// costs (m + 2)^2 multiplications for each pair of channels instead of 9 m^2: over all channels and tiles these are
+// (m + 2)^2 matrix products. What three linear maps cost beside them grows with the pixels alone
 // (kernels/winograd_transform.h has the formula and the source).
 //
-//   tiles     a gather of step m with m + 2 taps an axis (what a tile reads), packed as planes and mapped in
-//   each task filters   mapped once products  the micro-kernel's, one for each of the (m + 2)^2 elements of a
-//   mapped tile, summed over channels
+// The pixels that tiles read are a gather of step m with m + 2 taps an axis, packed as planes and mapped in each
+// task; filters are mapped once; the products, one for each element of a mapped tile, are the micro-kernel's.
+// Further axes and their taps are part of the reduction.
 //
-// Other axes and further taps along them are part of the reduction. The maps add and subtract neighbours, so
-// a value beyond 2^50 would drown the others of its tile, an Inf spoil them, and values near float32's
-// smallest would lose their bits: images and filters with such values take the implicit product, image by
-// image.
+// The maps add and subtract neighbours, so a value beyond 2^50 would drown the others of its tile, an Inf spoil
+// them, and values near float32's smallest would lose their bits: images and filters with such values take the
+// implicit product, image by image.
 #pragma once
 
 #include "core/conv_as_gemm.h"

@@ -24,9 +24,9 @@ struct RowsPlan {
 
   int64_t plane_elements() const { return planes.copies() * planes.elements; }
   int64_t sums() const { return planes.elements; }  // positions, and room for whole vectors
-  // Of a thread: planes, sums or values, weights or partial sums of each tap, a bias.
+  // Of a thread: planes, sums or values, weights or partial sums of each tap.
   int64_t scratch_elements(int64_t taps) const {
-    return round_up(plane_elements() + sums() + (taps + 1) * vector, 32);
+    return round_up(plane_elements() + sums() + taps * vector, 32);
   }
 };
 

@@ -149,8 +149,7 @@ class LanesStore {
       return;
     }
     const int64_t pitch = round_up(positions_, width_), none = 0;
-    table_.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)](
-        {scratch.sums, width_, 1, scratch.lines, 1, pitch, positions_, real, false});
+    copy_of<T>(table_)({scratch.sums, width_, 1, scratch.lines, 1, pitch, positions_, real, false});
     for (int i = 0; i < real; ++i)
       store({scratch.lines + i * pitch, 1, out(channel + i), &none, pieces_.data(),
              static_cast<int64_t>(pieces_.size()), r_.stride[2], bias ? bias + channel + i : nullptr, nullptr,

@@ -55,9 +55,7 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
                    pixel > begin);
   }
   // Features are numbered by `order` in the product and channel-major in dw.
-  const auto copy =
-      machine.table
-          ->copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
+  const auto copy = copy_of<T>(*machine.table);
   const int64_t feature_step = s.order.channel_step == 1 ? s.order.taps : 1,
                 run = s.order.channel_step == 1 ? s.order.channels : features;
   const auto place = [&](int64_t feature) { return feature % run * feature_step + feature / run; };
@@ -117,8 +115,7 @@ void multiply_images_as(const Machine& machine, const PixelGather& dy, const Pix
 template <class T>
 void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
   const KernelTable& table = *machine.table;
-  const auto copy =
-      table.copy_block[sizeof(T) == 8 ? static_cast<int>(Dtype::float64) : static_cast<int>(Dtype::float32)];
+  const auto copy = copy_of<T>(table);
   constexpr int64_t step = 4096;
   parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads,
                [&](int64_t task, int) {

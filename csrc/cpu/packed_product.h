@@ -20,6 +20,12 @@ const GemmKernels& kernels_of(const KernelTable& table) {
   return table.gemm[sizeof(T) == 8];
 }
 
+// Copies blocks that are of the compute type already.
+template <class T>
+auto copy_of(const KernelTable& table) {
+  return table.copy_block[static_cast<int>(sizeof(T) == 8 ? Dtype::float64 : Dtype::float32)];
+}
+
 // A bump allocator over one block; every piece starts on a cache line.
 class Carver {
  public:

@@ -16,7 +16,7 @@ struct MapCosts {
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
 constexpr double kAddToSums = 8;         // to add one sum of a chunk to those before it
-constexpr double kChunk = 64;            // about; of two chains
+constexpr double kChunk = 64;            // terms summed up before they are added, about
 constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
 constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides

@@ -125,7 +125,7 @@ class GradientTask {
     const int64_t nr = kernels_.nr;
     maps_.filter_adjoint({scratch_.accumulators, sum_offsets_.data(), 0, scratch_.taps, sum_stride_, 0, 1,
                           ceil_div(channels, nr) * nr * filters});
-    const auto copy = table_.copy_block[static_cast<int>(Dtype::float32)];
+    const auto copy = copy_of<float>(table_);
     for (int64_t c = 0; c < channels; c += nr)
       for (int64_t f = 0; f < filters; ++f)
         copy({scratch_.taps + (c * filters + f * nr), 1, sum_stride_,

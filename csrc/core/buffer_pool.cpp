@@ -133,33 +133,30 @@ class BufferPool {
   PoolStatistics stats_{};
 };
 
-// Never destroyed: arrays that outlive the module's teardown still give their blocks back.
-BufferPool& pool() {
-  static BufferPool* const instance = [] {
-    static BufferPool* p = new BufferPool;
-    pthread_atfork([] { p->before_fork(); }, [] { p->after_fork(); }, [] { p->after_fork(); });
-    return p;
-  }();
-  return *instance;
-}
+// Made when the library is loaded: a child forked while another thread made it in its first call would wait
+// for that thread for ever. Never destroyed: arrays that outlive the module's teardown still give their
+// blocks back.
+BufferPool& pool = *new BufferPool;
+[[maybe_unused]] const int fork_handlers =
+    pthread_atfork([] { pool.before_fork(); }, [] { pool.after_fork(); }, [] { pool.after_fork(); });
 
 }  // namespace
 
 Buffer::Buffer(std::int64_t bytes) {
-  if (bytes < 0 || bytes > pool().largest()) throw std::bad_alloc();
+  if (bytes < 0 || bytes > pool.largest()) throw std::bad_alloc();
   capacity_ = round_up(bytes > 0 ? static_cast<std::size_t>(bytes) : 1);
-  data_ = pool().take(capacity_);
+  data_ = pool.take(capacity_);
   if (!data_) throw std::bad_alloc();
 }
 
 Buffer::~Buffer() {
-  if (data_) pool().give(data_, capacity_);
+  if (data_) pool.give(data_, capacity_);
 }
 
 void set_pool_limits(std::int64_t cached_bytes, std::int64_t largest_block) {
-  pool().set_limits(cached_bytes, largest_block);
+  pool.set_limits(cached_bytes, largest_block);
 }
-PoolStatistics pool_statistics() { return pool().statistics(); }
-void clear_pool() { pool().clear(); }
+PoolStatistics pool_statistics() { return pool.statistics(); }
+void clear_pool() { pool.clear(); }
 
 }  // namespace fastconv

@@ -145,17 +145,12 @@ class ThreadPool {
   int size_ = 0;
 };
 
-std::atomic<ThreadPool*> pool{nullptr};
-
-ThreadPool& thread_pool() {
-  static const bool registered = [] {
-    pool.store(new ThreadPool);
+// Made when the library is loaded, not at the first call: a child forked while another thread was still in
+// that call would wait for it for ever. The pool of a child replaces its parent's, whose locks may be held
+// for good.
+std::atomic<ThreadPool*> pool{new ThreadPool};
+[[maybe_unused]] const int fork_handlers =
     pthread_atfork(nullptr, nullptr, [] { pool.store(new ThreadPool); });
-    return true;
-  }();
-  (void)registered;
-  return *pool.load();
-}
 
 int default_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
@@ -165,20 +160,17 @@ int default_threads() {
   return usable_cpus();
 }
 
-std::atomic<int>& thread_count() {
-  static std::atomic<int> count{default_threads()};
-  return count;
-}
+std::atomic<int> thread_count{default_threads()};
 
 }  // namespace
 
-int num_threads() { return thread_count().load(); }
+int num_threads() { return thread_count.load(); }
 
 void set_num_threads(int count) {
   if (count < 1 || count > 1024) {
     throw std::invalid_argument("set_num_threads: got " + std::to_string(count) + ", expected 1 to 1024");
   }
-  thread_count().store(count);
+  thread_count.store(count);
 }
 
 void detail::run_tasks(std::int64_t count, double work_ns, int threads, TaskFunction call, const void* body) {
@@ -192,7 +184,7 @@ void detail::run_tasks(std::int64_t count, double work_ns, int threads, TaskFunc
   if (helpers == 0) {
     job.work(0);
   } else {
-    thread_pool().run(&job, helpers);
+    pool.load()->run(&job, helpers);
   }
   if (job.failure) std::rethrow_exception(job.failure);
 }

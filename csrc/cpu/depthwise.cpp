@@ -61,7 +61,7 @@ class RowsBlock {
     positions_ = positions_of(p_.planes, segments_);
   }
 
-  void pack(int64_t channel) { pack_planes(table_, g_, p_.planes, segments_, channel, 1, 0, planes_); }
+  void pack(int64_t channel) { pack_planes(table_, g_, p_.planes, segments_, channel, 1, {}, planes_); }
 
   const void* const* lines() const { return lines_.data(); }
   const std::vector<PixelRun>& runs() const { return runs_; }

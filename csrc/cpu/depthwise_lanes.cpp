@@ -16,37 +16,36 @@ constexpr int64_t kTasksPerThread = 4, kMostTogether = 16;
 constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
 constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
 
-// The axis at step 1, where its taps read one line: then the taps are shifts.
-bool read_as_line(const AxisGather& axis, int64_t size, AxisGather* line, AxisCopies* copies) {
-  line->step = 1;
-  line->positions = (axis.positions - 1) * axis.step + 1;
-  for (const TapMap& tap : axis.taps) {
-    TapMap unit;
-    unit.offset = tap.offset;
-    if (tap.low < tap.high) clip_to_source(&unit, line->positions, 1, size);
-    for (const auto& [j, source] : tap.extra) unit.extra.emplace_back(j * axis.step, source);
-    line->taps.push_back(std::move(unit));
-  }
+// An axis of all phases at step 1, their taps one after the other; false where these can't read one line, as
+// shifts.
+bool read_as_line(const std::vector<PixelGather>& gathers, int a, AxisGather* line, AxisCopies* copies) {
+  const int64_t size = gathers[0].source.size[a];
+  for (const PixelGather& g : gathers)
+    line->positions = std::max(line->positions, (g.axis[a].positions - 1) * g.axis[a].step + 1);
+  for (const PixelGather& g : gathers)
+    for (const TapMap& tap : g.axis[a].taps) {
+      TapMap unit;
+      unit.offset = tap.offset;
+      if (tap.low < tap.high) clip_to_source(&unit, line->positions, 1, size);
+      for (const auto& [j, source] : tap.extra) unit.extra.emplace_back(j * g.axis[a].step, source);
+      line->taps.push_back(std::move(unit));
+    }
   return share_copies(*line, size, copies);
 }
 
 template <class T>
 struct Scratch {
-  T *planes, *sums, *lines, *taps;
+  T *planes, *sums, *lines;
+  T* taps;  // correlate: partial sums of the parts of a task
 };
 template <class T>
-Scratch<T> carve_scratch(Carver* carver, const LanesPlans& plans) {
-  int64_t planes = 0, taps = 0;
-  for (const LanesPlan& p : plans.phases) {
-    planes = std::max(planes, p.plane_elements());
-    taps = std::max(taps, p.gather.taps());
-  }
-  const int64_t positions = plans.rows * plans.result.size[2], width = plans.width;
+Scratch<T> carve_scratch(Carver* carver, const LanesPlan& plan) {
+  const int64_t positions = plan.rows * plan.result.size[2], width = plan.width;
   Scratch<T> s;
-  s.planes = carver->take<T>(planes);
+  s.planes = carver->take<T>(plan.plane_elements());
   s.sums = carver->take<T>(positions * width);
   s.lines = carver->take<T>(round_up(positions, width) * width);
-  s.taps = carver->take<T>(taps * width);
+  s.taps = carver->take<T>(plan.together * plan.phases[0].gather.taps() * width);
   return s;
 }
 
@@ -54,34 +53,40 @@ Scratch<T> carve_scratch(Carver* carver, const LanesPlans& plans) {
 template <class T>
 class LanesBlock {
  public:
-  LanesBlock(const Machine& machine, const LanesPlan& p, T* planes, int64_t block)
-      : table_(*machine.table), p_(p), planes_(planes) {
-    const AxisGather* axis = p.gather.axis;
-    const int64_t row = block % p.row_blocks * p.rows, outer = block / p.row_blocks;
-    rows_ = std::min(p.rows, axis[1].positions - row);
-    const int64_t image = outer / axis[0].positions, depth = outer % axis[0].positions;
-    segments_ = {
-        {image, {depth, row * axis[1].step, 0}, (rows_ - 1) * axis[1].step + 1, p.planes.columns, 0}};
-    const ImageView& r = p.gather.result;
-    result_ = image * r.batch_stride + depth * r.stride[0] + row * r.stride[1];
+  LanesBlock(const Machine& machine, const LanesPlan& plan, T* planes)
+      : table_(*machine.table), p_(plan), planes_(planes) {}
+
+  void move_to(int64_t block) {
+    const int64_t step = p_.phases[0].gather.axis[1].step, depths = p_.phases[0].gather.axis[0].positions;
+    const int64_t row = block % p_.row_blocks * p_.rows, outer = block / p_.row_blocks;
+    const int64_t image = outer / depths, depth = outer % depths;
+    rows_ = std::min(p_.rows, p_.result.size[1] - row);
+    const int64_t lines = std::min((rows_ - 1) * step + 1, p_.read.axis[1].positions - row * step);
+    segments_ = {{image, {depth, row * step, 0}, lines, p_.planes.columns, 0}};
+    result_ = image * p_.result.batch_stride + depth * p_.result.stride[0] + row * p_.result.stride[1];
+    packed_ = false;
   }
 
   void pack(int64_t channel) {
     pack_planes(table_, p_.read, p_.planes, segments_, channel,
-                std::min<int64_t>(p_.width, p_.gather.source.channels - channel), p_.width, planes_);
+                std::min<int64_t>(p_.width, p_.result.channels - channel), {p_.width, packed_}, planes_);
+    packed_ = true;
   }
 
   int64_t rows() const { return rows_; }
-  int64_t columns() const { return p_.gather.axis[2].positions; }
   int64_t result() const { return result_; }  // address of its first pixel
-  // Taps of positions [column, column + count) of a row.
-  DepthwiseLanes line(int64_t row, int64_t column, int64_t count) const {
-    const AxisGather* axis = p_.gather.axis;
+  // Rows of a phase: all of an image's, where there are several.
+  int64_t rows(const LanesPhase& phase) const {
+    return p_.phases.size() > 1 ? phase.gather.axis[1].positions : rows_;
+  }
+  // Taps of positions [column, column + count) of a phase's row.
+  DepthwiseLanes line(const LanesPhase& phase, int64_t row, int64_t column, int64_t count) const {
+    const AxisGather* axis = phase.gather.axis;
     const int64_t step = axis[2].step * p_.width;
     DepthwiseLanes line{};
     line.source = planes_ + row * axis[1].step * p_.planes.width() * p_.width + column * step;
-    line.tap_offset = p_.tap_offset.data();
-    line.taps = p_.gather.taps();
+    line.tap_offset = phase.tap_offset.data();
+    line.taps = phase.gather.taps();
     line.count = count;
     line.step = step;
     return line;
@@ -91,22 +96,23 @@ class LanesBlock {
   const KernelTable& table_;
   const LanesPlan& p_;
   T* planes_;
-  int64_t rows_, result_;
+  int64_t rows_ = 0, result_ = 0;
+  bool packed_ = false;
   std::vector<PixelSegment> segments_;
 };
 
 // weights[part][phase][tap of its gather][width]
 template <class T>
-Buffer pack_weights(const Machine& machine, const LanesPlans& plans, const FilterView& w) {
-  const int64_t width = plans.width, parts = ceil_div(w.filters, width);
-  Buffer packed(parts * plans.taps() * width * static_cast<int64_t>(sizeof(T)));
+Buffer pack_weights(const Machine& machine, const LanesPlan& plan, const FilterView& w) {
+  const int64_t width = plan.width, parts = ceil_div(w.filters, width);
+  Buffer packed(parts * plan.taps() * width * static_cast<int64_t>(sizeof(T)));
   const Buffer natural(w.taps * width * static_cast<int64_t>(sizeof(T)));
   T* to = packed.template as<T>();
   for (int64_t first = 0; first < w.filters; first += width) {
     machine.table->copy_block[static_cast<int>(w.dtype)]({element(w.data, w.dtype, first * w.taps), w.taps, 1,
                                                           natural.data(), 1, width,
                                                           std::min(width, w.filters - first), w.taps, false});
-    for (const LanesPlan& p : plans.phases)
+    for (const LanesPhase& p : plan.phases)
       for (const int64_t tap : p.gather.kernel_tap)
         to = std::copy_n(natural.template as<T>() + tap * width, width, to);
   }
@@ -164,45 +170,100 @@ class LanesStore {
   std::vector<StorePiece> pieces_;
 };
 
-double work_ns(const LanesPlans& plans) {
-  const ImageView& r = plans.result;
-  const double per_pixel = static_cast<double>(plans.taps()) / static_cast<double>(plans.phases.size());
+// The weight gradient's sums over blocks for some parts, added in float32 for kLongestChain positions at most
+// and then in double: total(part)[tap][width].
+template <class T>
+class LanesSums {
+ public:
+  LanesSums(const Machine& machine, const LanesPlan& plan, const Scratch<T>& scratch, int64_t first_part,
+            int64_t parts, double* totals, int64_t total_stride)
+      : table_(*machine.table),
+        p_(plan),
+        dy_(plan.result),
+        s_(scratch),
+        first_(first_part),
+        parts_(parts),
+        sums_(plan.taps() * plan.width),
+        totals_(totals),
+        total_stride_(total_stride),
+        block_(machine, plan, scratch.planes) {
+    std::fill(s_.taps, s_.taps + parts_ * sums_, T(0));
+    for (int64_t part = 0; part < parts_; ++part)
+      std::fill(totals_ + part * total_stride_, totals_ + part * total_stride_ + sums_, 0.0);
+  }
+
+  void add(int64_t block) {
+    block_.move_to(block);
+    const int64_t before = chain_;
+    for (int64_t part = 0; part < parts_; ++part) {
+      chain_ = before;
+      add_part(part);
+    }
+  }
+  void finish() {
+    for (int64_t part = 0; part < parts_; ++part) flush(part);
+  }
+
+ private:
+  void add_part(int64_t part) {
+    const int64_t channel = (first_ + part) * p_.width, columns = dy_.size[2], rows = block_.rows();
+    block_.pack(channel);
+    read_values(channel);
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns;) {
+        if (chain_ == kLongestChain) flush(part);
+        const int64_t count = std::min(columns - column, kLongestChain - chain_);
+        DepthwiseLanes line = block_.line(p_.phases[0], row, column, count);
+        line.values = s_.sums + (row * columns + column) * p_.width;
+        line.out_step = p_.width;
+        line.out = s_.taps + part * sums_;
+        table_.depthwise[sizeof(T) == 8].correlate_lanes(line);
+        column += count;
+        chain_ += count;
+      }
+  }
+
+  // dy's pixels of the block, all at once where its rows follow each other.
+  void read_values(int64_t channel) {
+    const int64_t columns = dy_.size[2], rows = block_.rows();
+    const bool dense = dy_.stride[1] == columns * dy_.stride[2];
+    const int64_t runs = dense ? 1 : rows, length = dense ? rows * columns : columns;
+    const int64_t real = std::min(p_.width, dy_.channels - channel);
+    for (int64_t run = 0; run < runs; ++run)
+      table_.copy_block[static_cast<int>(dy_.dtype)](
+          {element(dy_.data, dy_.dtype, block_.result() + run * dy_.stride[1] + channel * dy_.channel_stride),
+           dy_.stride[2], dy_.channel_stride, s_.sums + run * columns * p_.width, p_.width, 1, length, real,
+           false});
+  }
+
+  void flush(int64_t part) {
+    T* sums = s_.taps + part * sums_;
+    double* total = totals_ + part * total_stride_;
+    for (int64_t i = 0; i < sums_; ++i) total[i] += static_cast<double>(sums[i]);
+    std::fill(sums, sums + sums_, T(0));
+    chain_ = 0;
+  }
+
+  const KernelTable& table_;
+  const LanesPlan& p_;
+  const ImageView& dy_;
+  const Scratch<T> s_;
+  const int64_t first_, parts_, sums_;
+  double* totals_;
+  const int64_t total_stride_;
+  LanesBlock<T> block_;
+  int64_t chain_ = 0;
+};
+
+double work_ns(const LanesPlan& plan) {
+  const ImageView& r = plan.result;
+  const double per_pixel = static_cast<double>(plan.taps()) / static_cast<double>(plan.phases.size());
   return static_cast<double>(r.batch * r.channels * product(r.size)) *
          (kNsPerElement + kNsPerTap * per_pixel);
 }
 
-std::optional<LanesPlan> plan_phase(const Machine& machine, const PixelGather& g) {
-  if (g.taps() == 0 || (!channels_adjacent(g.source) && g.axis[2].positions >= kLongRow)) return std::nullopt;
-  const bool wide = compute_dtype(g.source.dtype) == Dtype::float64;
-  LanesPlan p;
-  p.width = machine.table->gemm[wide].nr;
-  p.gather = p.read = g;
-  PlaneLayout& planes = p.planes;
-  planes.axis[0].copies = g.axis[0].taps;
-  for (std::size_t t = 0; t < g.axis[0].taps.size(); ++t)
-    planes.axis[0].taps.push_back({static_cast<int64_t>(t), 0});
-  for (int a = 1; a < kAxes; ++a) {
-    p.read.axis[a] = {};
-    if (!read_as_line(g.axis[a], g.source.size[a], &p.read.axis[a], &planes.axis[a])) return std::nullopt;
-  }
-  planes.columns = p.read.axis[2].positions;
-  // Rows of a block, so that its planes take half of L2.
-  const int64_t step = g.axis[1].step, halo = planes.axis[1].halo;
-  const int64_t row_elements = planes.copies() * planes.width() * p.width;
-  const int64_t room = machine.caches.l2 / 2 / (wide ? 8 : 4) / row_elements - halo;
-  if (room < 1) return std::nullopt;
-  p.rows = even_part(g.axis[1].positions, room / step);
-  p.row_blocks = ceil_div(g.axis[1].positions, p.rows);
-  planes.rows = (p.rows - 1) * step + 1;
-  planes.elements = (planes.rows + halo) * planes.width();
-  p.tap_offset.resize(static_cast<std::size_t>(g.taps()));
-  feature_offsets(planes, g.taps(), 0, 0, g.taps(), p.tap_offset.data());
-  for (int64_t& offset : p.tap_offset) offset *= p.width;
-  return p;
-}
-
 // Where a phase's positions lie among the result's own; false unless the result is one dense image.
-bool place_phase(const ImageView& result, LanesPlan* p) {
+bool place_phase(const ImageView& result, LanesPhase* p) {
   const ImageView& part = p->gather.result;
   const int64_t bytes = static_cast<const char*>(part.data) - static_cast<const char*>(result.data);
   int64_t rest = bytes / size_of(result.dtype);
@@ -215,76 +276,125 @@ bool place_phase(const ImageView& result, LanesPlan* p) {
   return rest == 0;
 }
 
-}  // namespace
-
-std::optional<LanesPlans> plan_lanes(const Machine& machine, const std::vector<PixelGather>& gathers,
-                                     const ImageView& result, int64_t multiplier) {
-  if (multiplier != 1 || gathers.empty()) return std::nullopt;
-  LanesPlans plans;
-  plans.result = result;
-  for (const PixelGather& g : gathers) {
-    auto p = plan_phase(machine, g);
-    if (!p) return std::nullopt;
-    if (gathers.size() > 1) {  // a task takes a whole image
-      if (p->row_blocks > 1 || result.size[0] > 1 || !place_phase(result, &*p)) return std::nullopt;
-    } else {
-      plans.result = g.result;
-      plans.result.size[2] = g.axis[2].positions;
-    }
-    plans.phases.push_back(std::move(*p));
+// The lines that all phases read, in planes; false where there are none.
+bool read_planes(const std::vector<PixelGather>& gathers, LanesPlan* plan) {
+  PlaneLayout& planes = plan->planes;
+  plan->read = gathers[0];
+  planes.axis[0].copies = gathers[0].axis[0].taps;
+  for (std::size_t t = 0; t < planes.axis[0].copies.size(); ++t)
+    planes.axis[0].taps.push_back({static_cast<int64_t>(t), 0});
+  for (int a = 1; a < kAxes; ++a) {
+    plan->read.axis[a] = {};
+    if (!read_as_line(gathers, a, &plan->read.axis[a], &planes.axis[a])) return false;
   }
-  const LanesPlan& one = plans.phases[0];
-  plans.width = one.width;
-  plans.rows = gathers.size() > 1 ? result.size[1] : one.rows;
-  plans.blocks = result.batch * one.gather.axis[0].positions * one.row_blocks;
-  return plans;
+  planes.columns = plan->read.axis[2].positions;
+  return true;
 }
 
-int64_t workspace_bytes(const Machine& machine, const LanesPlans& plans) {
-  Carver measure;
-  if (compute_dtype(plans.phases[0].gather.source.dtype) == Dtype::float64) {
-    carve_scratch<double>(&measure, plans);
+// Rows of a block, so that its planes take half of L2; false where not one fits.
+bool size_blocks(const Machine& machine, int64_t element_bytes, LanesPlan* plan) {
+  const AxisGather& axis = plan->phases[0].gather.axis[1];
+  PlaneLayout& planes = plan->planes;
+  const int64_t halo = planes.axis[1].halo, row_elements = planes.copies() * planes.width() * plan->width;
+  const int64_t room = machine.caches.l2 / 2 / element_bytes / row_elements - halo;
+  if (plan->phases.size() > 1) {  // phases are put together in whole images
+    if (room < plan->read.axis[1].positions) return false;
+    plan->rows = plan->result.size[1];
+    plan->row_blocks = 1;
+    planes.rows = plan->read.axis[1].positions;
   } else {
-    carve_scratch<float>(&measure, plans);
+    if (room < 1) return false;
+    plan->rows = even_part(axis.positions, room / axis.step);
+    plan->row_blocks = ceil_div(axis.positions, plan->rows);
+    planes.rows = (plan->rows - 1) * axis.step + 1;
+  }
+  planes.elements = (planes.rows + halo) * planes.width();
+  return true;
+}
+
+// Where each phase's taps start in the planes, the taps of each axis being numbered through all phases.
+void place_taps(LanesPlan* plan) {
+  const PlaneLayout& planes = plan->planes;
+  std::size_t first[kAxes] = {0, 0, 0};
+  for (LanesPhase& p : plan->phases) {
+    const AxisGather* axis = p.gather.axis;
+    for (const AxisCopies::Place& p0 : planes.axis[0].taps)
+      for (std::size_t t1 = 0; t1 < axis[1].taps.size(); ++t1)
+        for (std::size_t t2 = 0; t2 < axis[2].taps.size(); ++t2)
+          p.tap_offset.push_back((p0.copy * planes.elements +
+                                  planes.axis[1].taps[first[1] + t1].shift * planes.width() +
+                                  planes.axis[2].taps[first[2] + t2].shift) *
+                                 plan->width);
+    for (int a = 1; a < kAxes; ++a) first[a] += axis[a].taps.size();
+  }
+}
+
+}  // namespace
+
+std::optional<LanesPlan> plan_lanes(const Machine& machine, const std::vector<PixelGather>& gathers,
+                                    const ImageView& result, int64_t multiplier) {
+  if (multiplier != 1 || gathers.empty()) return std::nullopt;
+  const bool wide = compute_dtype(result.dtype) == Dtype::float64;
+  LanesPlan plan;
+  plan.width = machine.table->gemm[wide].nr;
+  plan.result = gathers.size() > 1 ? result : gathers[0].result;
+  for (const PixelGather& g : gathers) {
+    if (g.taps() == 0 || (!channels_adjacent(g.source) && g.axis[2].positions >= kLongRow))
+      return std::nullopt;
+    plan.phases.push_back({g, {}});
+    if (gathers.size() > 1 && (result.size[0] > 1 || !place_phase(result, &plan.phases.back())))
+      return std::nullopt;
+  }
+  if (gathers.size() == 1)
+    for (int a = 0; a < kAxes; ++a) plan.result.size[a] = gathers[0].axis[a].positions;
+  if (!read_planes(gathers, &plan) || !size_blocks(machine, wide ? 8 : 4, &plan)) return std::nullopt;
+  place_taps(&plan);
+  plan.together = std::clamp<int64_t>(machine.caches.l2 / 8 / (plan.taps() * plan.width * (wide ? 8 : 4)), 1,
+                                      kMostTogether);
+  plan.blocks = result.batch * gathers[0].axis[0].positions * plan.row_blocks;
+  return plan;
+}
+
+int64_t workspace_bytes(const Machine& machine, const LanesPlan& plan) {
+  Carver measure;
+  if (compute_dtype(plan.result.dtype) == Dtype::float64) {
+    carve_scratch<double>(&measure, plan);
+  } else {
+    carve_scratch<float>(&measure, plan);
   }
   return machine.threads * measure.used();
 }
 
 template <class T>
-void filter_lanes(const Machine& machine, const LanesPlans& plans, const FilterView& w,
+void filter_lanes(const Machine& machine, const LanesPlan& plan, const FilterView& w,
                   const Epilogue& epilogue) {
   const DepthwiseKernels& kernels = machine.table->depthwise[sizeof(T) == 8];
-  const int64_t width = plans.width, columns = plans.result.size[2];
-  const int64_t channels = plans.result.channels, parts = ceil_div(channels, width);
-  const int64_t scratch = workspace_bytes(machine, plans) / machine.threads;
-  const Buffer workspace(scratch * machine.threads), weights = pack_weights<T>(machine, plans, w);
+  const int64_t width = plan.width, columns = plan.result.size[2];
+  const int64_t channels = plan.result.channels, parts = ceil_div(channels, width);
+  const int64_t scratch = workspace_bytes(machine, plan) / machine.threads;
+  const Buffer workspace(scratch * machine.threads), weights = pack_weights<T>(machine, plan, w);
   const Buffer bias = widened_bias<T>(*machine.table, epilogue, w.dtype, channels);
+  int64_t reached = 0;  // rows x columns of an image
+  for (const LanesPhase& p : plan.phases) reached += p.gather.axis[1].positions * p.gather.axis[2].positions;
+  const bool untouched = reached < plan.result.size[1] * columns;
   // A task takes several channels of one block, as long as there is work for every thread.
-  const int64_t together = std::clamp<int64_t>(plans.blocks * parts / (kTasksPerThread * machine.threads), 1,
-                                               std::min(parts, kMostTogether));
+  const int64_t together = std::clamp<int64_t>(plan.blocks * parts / (kTasksPerThread * machine.threads), 1,
+                                               std::min(parts, plan.together));
   const int64_t tasks = ceil_div(parts, together);
-  parallel_for(plans.blocks * tasks, work_ns(plans), machine.threads, [&](int64_t task, int worker) {
+  parallel_for(plan.blocks * tasks, work_ns(plan), machine.threads, [&](int64_t task, int worker) {
     Carver carver(workspace.as<char>() + worker * scratch);
-    const Scratch<T> s = carve_scratch<T>(&carver, plans);
-    std::vector<LanesBlock<T>> blocks;
-    int64_t reached = 0;  // positions
-    for (const LanesPlan& p : plans.phases) {
-      blocks.emplace_back(machine, p, s.planes, task / tasks);
-      reached += blocks.back().rows() * blocks.back().columns();
-    }
-    const bool whole = blocks.size() > 1;  // image
-    const int64_t rows = whole ? plans.rows : blocks[0].rows();
-    const int64_t address = whole ? task / tasks * plans.result.batch_stride : blocks[0].result();
-    LanesStore<T> store(machine, plans.result, width, rows, address);
-    if (reached < rows * columns) std::fill(s.sums, s.sums + rows * columns * width, T(0));
+    const Scratch<T> s = carve_scratch<T>(&carver, plan);
+    LanesBlock<T> block(machine, plan, s.planes);
+    block.move_to(task / tasks);
+    LanesStore<T> store(machine, plan.result, width, block.rows(), block.result());
+    if (untouched) std::fill(s.sums, s.sums + plan.rows * columns * width, T(0));
     const int64_t first = task % tasks * together, end = std::min(first + together, parts);
     for (int64_t part = first; part < end; ++part) {
-      const T* of_phase = weights.as<T>() + part * plans.taps() * width;
-      for (std::size_t i = 0; i < blocks.size(); ++i) {
-        const LanesPlan& p = plans.phases[i];
-        blocks[i].pack(part * width);
-        for (int64_t row = 0; row < blocks[i].rows(); ++row) {
-          DepthwiseLanes line = blocks[i].line(row, 0, blocks[i].columns());
+      block.pack(part * width);
+      const T* of_phase = weights.as<T>() + part * plan.taps() * width;
+      for (const LanesPhase& p : plan.phases) {
+        for (int64_t row = 0; row < block.rows(p); ++row) {
+          DepthwiseLanes line = block.line(p, row, 0, p.gather.axis[2].positions);
           line.weights = of_phase;
           line.out = s.sums + ((p.first[1] + row * p.step[1]) * columns + p.first[2]) * width;
           line.out_step = p.step[2] * width;
@@ -298,56 +408,28 @@ void filter_lanes(const Machine& machine, const LanesPlans& plans, const FilterV
 }
 
 template <class T>
-void correlate_lanes(const Machine& machine, const LanesPlans& plans, int64_t slices, double* totals) {
-  const DepthwiseKernels& kernels = machine.table->depthwise[sizeof(T) == 8];
-  const LanesPlan& p = plans.phases[0];
-  const ImageView& dy = plans.result;
-  const int64_t width = plans.width, parts = ceil_div(dy.channels, width), sums = plans.taps() * width;
-  const int64_t scratch = workspace_bytes(machine, plans) / machine.threads;
+void correlate_lanes(const Machine& machine, const LanesPlan& plan, int64_t slices, double* totals) {
+  const ImageView& dy = plan.result;
+  const int64_t parts = ceil_div(dy.channels, plan.width);
+  const int64_t scratch = workspace_bytes(machine, plan) / machine.threads;
   const Buffer workspace(scratch * machine.threads);
-  parallel_for(parts * slices, work_ns(plans), machine.threads, [&](int64_t task, int worker) {
+  const int64_t together =
+      std::clamp<int64_t>(parts * slices / (kTasksPerThread * machine.threads), 1, plan.together);
+  const int64_t tasks = ceil_div(parts, together), stride = slices * plan.taps() * plan.width;
+  parallel_for(slices * tasks, work_ns(plan), machine.threads, [&](int64_t task, int worker) {
     Carver carver(workspace.as<char>() + worker * scratch);
-    const Scratch<T> s = carve_scratch<T>(&carver, plans);
-    const int64_t slice = task % slices, channel = task / slices * width;
-    const int64_t real = std::min(width, dy.channels - channel);
-    double* total = totals + task * sums;
-    std::fill(total, total + sums, 0.0);
-    std::fill(s.taps, s.taps + sums, T(0));
-    int64_t chain = 0;
-    const auto flush = [&] {
-      for (int64_t i = 0; i < sums; ++i) total[i] += static_cast<double>(s.taps[i]);
-      std::fill(s.taps, s.taps + sums, T(0));
-      chain = 0;
-    };
-    for (int64_t index = plans.blocks * slice / slices; index < plans.blocks * (slice + 1) / slices;
-         ++index) {
-      LanesBlock<T> block(machine, p, s.planes, index);
-      block.pack(channel);
-      const int64_t columns = block.columns();
-      for (int64_t row = 0; row < block.rows(); ++row) {
-        machine.table->copy_block[static_cast<int>(dy.dtype)](
-            {element(dy.data, dy.dtype, block.result() + row * dy.stride[1] + channel * dy.channel_stride),
-             dy.stride[2], dy.channel_stride, s.sums, width, 1, columns, real, false});
-        for (int64_t column = 0; column < columns;) {
-          if (chain == kLongestChain) flush();
-          const int64_t count = std::min(columns - column, kLongestChain - chain);
-          DepthwiseLanes line = block.line(row, column, count);
-          line.values = s.sums + column * width;
-          line.out_step = width;
-          line.out = s.taps;
-          kernels.correlate_lanes(line);
-          column += count;
-          chain += count;
-        }
-      }
-    }
-    flush();
+    const int64_t slice = task % slices, first = task / slices * together;
+    LanesSums<T> sums(machine, plan, carve_scratch<T>(&carver, plan), first,
+                      std::min(together, parts - first),
+                      totals + first * stride + slice * plan.taps() * plan.width, stride);
+    for (int64_t i = plan.blocks * slice / slices; i < plan.blocks * (slice + 1) / slices; ++i) sums.add(i);
+    sums.finish();
   });
 }
 
-template void filter_lanes<float>(const Machine&, const LanesPlans&, const FilterView&, const Epilogue&);
-template void filter_lanes<double>(const Machine&, const LanesPlans&, const FilterView&, const Epilogue&);
-template void correlate_lanes<float>(const Machine&, const LanesPlans&, int64_t, double*);
-template void correlate_lanes<double>(const Machine&, const LanesPlans&, int64_t, double*);
+template void filter_lanes<float>(const Machine&, const LanesPlan&, const FilterView&, const Epilogue&);
+template void filter_lanes<double>(const Machine&, const LanesPlan&, const FilterView&, const Epilogue&);
+template void correlate_lanes<float>(const Machine&, const LanesPlan&, int64_t, double*);
+template void correlate_lanes<double>(const Machine&, const LanesPlan&, int64_t, double*);
 
 }  // namespace fastconv::cpu

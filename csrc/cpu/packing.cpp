@@ -98,6 +98,7 @@ struct SegmentCopy {
   int64_t first_channel, channels, rows, width;  // with the halo
   T* dst;                                        // of the first channel
   int64_t channel_stride, pixel_stride;
+  bool zeroed;  // outside the source
 
   void run() {
     const int64_t j0 = segment.position[0];
@@ -112,7 +113,8 @@ struct SegmentCopy {
 
  private:
   void zero(int64_t first, int64_t count) {
-    if (count > 0) clear(dst + first * pixel_stride, channel_stride, pixel_stride, channels, count);
+    if (count > 0 && !zeroed)
+      clear(dst + first * pixel_stride, channel_stride, pixel_stride, channels, count);
   }
 
   void copy_row_by_list(int64_t row) {
@@ -197,7 +199,8 @@ void pack_features(const KernelTable& table, const PixelGather& g, const std::ve
                          s.columns,
                          packed + feature * feature_stride + s.start * pixel_stride,
                          feature_stride * order.channel_step,
-                         pixel_stride}
+                         pixel_stride,
+                         false}
               .run();
       }
 }
@@ -251,19 +254,19 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
                  const std::vector<PixelSegment>& segments, int64_t first_channel, int64_t channels,
-                 int64_t lanes, T* planes) {
-  const int64_t pixel_stride = lanes ? lanes : 1;
-  const int64_t channel_stride = lanes ? 1 : layout.copies() * layout.elements;
+                 PlaneLanes lanes, T* planes) {
+  const int64_t pixel_stride = lanes.width ? lanes.width : 1;
+  const int64_t channel_stride = lanes.width ? 1 : layout.copies() * layout.elements;
   for (const PixelSegment& segment : segments) {
     T* dst = planes + segment.start * pixel_stride;
     for (const TapMap& copy0 : layout.axis[0].copies)
       for (const TapMap& copy1 : layout.axis[1].copies)
         for (const TapMap& copy2 : layout.axis[2].copies) {
-          SegmentCopy<T>{table,          g,        &copy0,
-                         &copy1,         &copy2,   segment,
-                         first_channel,  channels, segment.rows + layout.axis[1].halo,
-                         layout.width(), dst,      channel_stride,
-                         pixel_stride}
+          SegmentCopy<T>{table,          g,           &copy0,
+                         &copy1,         &copy2,      segment,
+                         first_channel,  channels,    segment.rows + layout.axis[1].halo,
+                         layout.width(), dst,         channel_stride,
+                         pixel_stride,   lanes.zeroed}
               .run();
           dst += layout.elements * pixel_stride;
         }
@@ -316,9 +319,9 @@ template void pack_pixels<double>(const KernelTable&, const PixelGather&, const 
                                   int64_t, const FeatureOrder&, int64_t, int64_t, bool, const PanelLayout&,
                                   double*);
 template void pack_planes<float>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                 const std::vector<PixelSegment>&, int64_t, int64_t, int64_t, float*);
+                                 const std::vector<PixelSegment>&, int64_t, int64_t, PlaneLanes, float*);
 template void pack_planes<double>(const KernelTable&, const PixelGather&, const PlaneLayout&,
-                                  const std::vector<PixelSegment>&, int64_t, int64_t, int64_t, double*);
+                                  const std::vector<PixelSegment>&, int64_t, int64_t, PlaneLanes, double*);
 template void pack_filters<float>(const KernelTable&, const FilterMatrix&, const std::vector<int64_t>&,
                                   const FeatureOrder&, int64_t, int64_t, int64_t, int64_t, const PanelLayout&,
                                   float*);

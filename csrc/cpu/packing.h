@@ -48,12 +48,17 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
                  bool features_are_lines, const PanelLayout& layout, T* packed);
 
 // `channels` channels of the pixels of `segments` as planes (cpu/pixel_planes.h), channel by channel and copy
-// by copy, layout.elements apart; or (`lanes` > 0) copy by copy, with the channels side by side in elements
-// of `lanes`.
+// by copy, layout.elements apart; or copy by copy, with the channels side by side in elements of `width`.
+// What lies outside the source is zero; `zeroed` tells that a former call with the same segments has written
+// that.
+struct PlaneLanes {
+  int64_t width = 0;
+  bool zeroed = false;
+};
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,
                  const std::vector<PixelSegment>& segments, int64_t first_channel, int64_t channels,
-                 int64_t lanes, T* planes);
+                 PlaneLanes lanes, T* planes);
 
 // Filters as lines: filters (or, with by_channel, channels) [first, first + lines) over features [begin,
 // begin + count). Features run over the channels (by_channel: the filters first_feature ...) of a group and

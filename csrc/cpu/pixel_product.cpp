@@ -135,7 +135,7 @@ class PixelTask {
       const int64_t channel = taps ? begin / taps : 0, end = taps ? ceil_div(begin + depth, taps) : 0;
       if (channel < packed_begin || end > packed_end) {
         pack_planes(*machine_.table, gather_, s_.planes, scratch_.segments,
-                    group_ * s_.order.channels + channel, end - channel, 0, scratch_.pixels);
+                    group_ * s_.order.channels + channel, end - channel, {}, scratch_.pixels);
         packed_begin = channel;
         packed_end = end;
       }

@@ -182,7 +182,8 @@ class TileTask {
 
   // Packs the tiles' pixels for some channels and maps them; element (outer tap, channel) is the reduction.
   void map_tiles(int64_t first_channel, int64_t channels, int64_t depth) {
-    pack_planes(table_, s_.tiles, planes_, segments_, first_channel, channels, lanes_, scratch_.planes);
+    pack_planes(table_, s_.tiles, planes_, segments_, first_channel, channels, {lanes_, false},
+                scratch_.planes);
     const int64_t streams = s_.streams(), step = lanes_ ? lanes_ : 1;
     offsets_.resize(static_cast<std::size_t>(s_.outer * streams));
     feature_offsets(planes_, s_.outer * streams, 0, 0, s_.outer * streams, offsets_.data());

@@ -79,7 +79,7 @@ class GradientTask {
   int64_t map_dy(int64_t block, int64_t first_filter, int64_t filters) {
     const PlaneLayout& planes = s_.dy_planes;
     cut_into_segments(s_.dy_tiles, planes, block, &segments_);
-    pack_planes(table_, s_.dy_tiles, planes, segments_, first_filter, filters, 0, scratch_.planes);
+    pack_planes(table_, s_.dy_tiles, planes, segments_, first_filter, filters, {}, scratch_.planes);
     const int64_t taps = int64_t{s_.m} * s_.m;
     offsets_.resize(static_cast<std::size_t>(taps));
     feature_offsets(planes, taps, 0, 0, taps, offsets_.data());
@@ -109,8 +109,8 @@ class GradientTask {
     const int64_t nr = kernels_.nr;
     for (int64_t& offset : offsets_) offset *= nr;
     for (int64_t c = 0; c < channels; c += nr) {
-      pack_planes(table_, gather, planes, segments_, first_channel + c, std::min(nr, channels - c), nr,
-                  scratch_.planes);
+      pack_planes(table_, gather, planes, segments_, first_channel + c, std::min(nr, channels - c),
+                  {nr, false}, scratch_.planes);
       float* to = scratch_.x + c * tiles;
       for (const PixelSegment& s : segments_)
         for (int64_t row = 0; row < s.rows; ++row) {

@@ -89,7 +89,7 @@ void check_layout(const cpu::KernelTable& table, const PixelGather& gather, int6
   for (int64_t block = 0; block < layout.blocks; ++block) {
     std::vector<float> planes(static_cast<std::size_t>(channels * layout.copies() * layout.elements), -1.f);
     cpu::cut_into_segments(g, layout, block, &segments);
-    cpu::pack_planes(table, g, layout, segments, 0, channels, 0, planes.data());
+    cpu::pack_planes(table, g, layout, segments, 0, channels, {}, planes.data());
     cpu::runs_of(g, layout, segments, &runs);
     seen->segments = seen->segments || segments.size() > 1;
     const int64_t positions = cpu::positions_of(layout, segments);

@@ -7,6 +7,8 @@
 //   anything else                      element by element
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/kernel_table.h"
 #include "cpu/kernels/vector_parts.h"
 
@@ -79,33 +81,49 @@ void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   }
 }
 
-// Squares of kLanes rows and columns go through registers, those at the rims in part.
+// kLanes rows and columns through registers.
+template <class V, class S>
+void transpose_square(const S* from, int64_t from_stride, typename V::Scalar* to, int64_t to_stride) {
+  constexpr int kLanes = V::kLanes;
+  V square[kLanes];
+#pragma GCC unroll 16
+  for (int q = 0; q < kLanes; ++q) square[q] = load_as(from + q * from_stride, V{});
+  transpose(square);
+#pragma GCC unroll 16
+  for (int q = 0; q < kLanes; ++q) square[q].store(to + q * to_stride);
+}
+
+// The same where only some of them count.
+template <class V, class S>
+void transpose_part(const S* from, int64_t from_stride, typename V::Scalar* to, int64_t to_stride, int rows,
+                    int cols) {
+  V square[V::kLanes];
+  for (int q = 0; q < V::kLanes; ++q)
+    square[q] = q < rows ? load_some<V>(from + q * from_stride, cols) : V::zero();
+  transpose(square);
+  for (int q = 0; q < cols; ++q) store_some(to + q * to_stride, rows, square[q]);
+}
+
+// In squares of kLanes rows and columns; the last ones lie over their neighbours rather than beyond the rim.
+// Rows are short here, too short for the hardware to see what comes next: it is asked for the rows after the
+// block's, which the next block will start with.
 template <class V, class S>
 void copy_transposed(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   constexpr int kLanes = V::kLanes;
   for (int64_t i = 0; i < b.rows; i += kLanes) {
     const int rows = lanes_left<V>(i, b.rows);
+    const int64_t row = b.rows < kLanes ? 0 : std::min(i, b.rows - kLanes);
+    const S* from = src + row * b.src_row_stride;
+    typename V::Scalar* to = dst + row;
     for (int64_t j = 0; j < b.cols; j += kLanes) {
-      const int cols = lanes_left<V>(j, b.cols);
-      const S* from = src + i * b.src_row_stride + j;
-      typename V::Scalar* to = dst + i + j * b.dst_col_stride;
-      V square[kLanes];
-      if (rows == kLanes && cols == kLanes) {
+      const int64_t col = b.cols < kLanes ? 0 : std::min(j, b.cols - kLanes);
+      if (b.rows >= kLanes && b.cols >= kLanes) {
 #pragma GCC unroll 16
-        for (int q = 0; q < kLanes; ++q) square[q] = load_as(from + q * b.src_row_stride, V{});
-        transpose(square);
-#pragma GCC unroll 16
-        for (int q = 0; q < kLanes; ++q) square[q].store(to + q * b.dst_col_stride);
-      } else if (rows * cols <= 2 * kLanes) {
-        BlockCopy few = b;
-        few.rows = rows;
-        few.cols = cols;
-        copy_elements<V, S, false>(from, to, few);
+        for (int q = 0; q < kLanes; ++q) __builtin_prefetch(from + (b.rows + q) * b.src_row_stride + col);
+        transpose_square<V>(from + col, b.src_row_stride, to + col * b.dst_col_stride, b.dst_col_stride);
       } else {
-        for (int q = 0; q < kLanes; ++q)
-          square[q] = q < rows ? load_some<V>(from + q * b.src_row_stride, cols) : V::zero();
-        transpose(square);
-        for (int q = 0; q < cols; ++q) store_some(to + q * b.dst_col_stride, rows, square[q]);
+        transpose_part<V>(from + col, b.src_row_stride, to + col * b.dst_col_stride, b.dst_col_stride,
+                          b.rows < kLanes ? rows : kLanes, lanes_left<V>(col, b.cols));
       }
     }
   }

@@ -13,8 +13,8 @@ namespace {
 
 constexpr double kNsPerTap = 0.1;
 constexpr int64_t kTasksPerThread = 4, kMostTogether = 16;
-constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
-constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
+constexpr int64_t kLongestChain = 128;  // products that are added up in float32 before they go into a double
+constexpr int64_t kLongRow = 64;        // pixels from which on channels_first is better served by rows
 
 // An axis of all phases at step 1, their taps one after the other; false where these can't read one line, as
 // shifts.
@@ -35,7 +35,7 @@ bool read_as_line(const std::vector<PixelGather>& gathers, int a, AxisGather* li
 
 template <class T>
 struct Scratch {
-  T *planes, *sums, *lines;
+  T *planes, *sums;
   T* taps;  // correlate: partial sums of the parts of a task
 };
 template <class T>
@@ -44,7 +44,6 @@ Scratch<T> carve_scratch(Carver* carver, const LanesPlan& plan) {
   Scratch<T> s;
   s.planes = carver->take<T>(plan.plane_elements());
   s.sums = carver->take<T>(positions * width);
-  s.lines = carver->take<T>(round_up(positions, width) * width);
   s.taps = carver->take<T>(plan.together * plan.phases[0].gather.taps() * width);
   return s;
 }
@@ -65,11 +64,16 @@ class LanesBlock {
     segments_ = {{image, {depth, row * step, 0}, lines, p_.planes.columns, 0}};
     result_ = image * p_.result.batch_stride + depth * p_.result.stride[0] + row * p_.result.stride[1];
     packed_ = false;
+    if (p_.turns) find_lines();
   }
 
   void pack(int64_t channel) {
-    pack_planes(table_, p_.read, p_.planes, segments_, channel,
-                std::min<int64_t>(p_.width, p_.result.channels - channel), {p_.width, packed_}, planes_);
+    const int64_t real = std::min<int64_t>(p_.width, p_.result.channels - channel);
+    if (p_.turns) {
+      turn(channel, static_cast<int>(real));
+    } else {
+      pack_planes(table_, p_.read, p_.planes, segments_, channel, real, {p_.width, packed_}, planes_);
+    }
     packed_ = true;
   }
 
@@ -79,26 +83,71 @@ class LanesBlock {
   int64_t rows(const LanesPhase& phase) const {
     return p_.phases.size() > 1 ? phase.gather.axis[1].positions : rows_;
   }
-  // Taps of positions [column, column + count) of a phase's row.
-  DepthwiseLanes line(const LanesPhase& phase, int64_t row, int64_t column, int64_t count) const {
+  // Taps of positions [column, column + count) of a phase's rows.
+  DepthwiseLanes positions(const LanesPhase& phase, int64_t row, int64_t rows, int64_t column,
+                           int64_t count) const {
     const AxisGather* axis = phase.gather.axis;
-    const int64_t step = axis[2].step * p_.width;
-    DepthwiseLanes line{};
-    line.source = planes_ + row * axis[1].step * p_.planes.width() * p_.width + column * step;
-    line.tap_offset = phase.tap_offset.data();
-    line.taps = phase.gather.taps();
-    line.count = count;
-    line.step = step;
-    return line;
+    DepthwiseLanes d{};
+    d.tap_offset = phase.tap_offset.data();
+    d.taps = phase.gather.taps();
+    d.count = count;
+    d.step = axis[2].step * p_.width;
+    d.rows = rows;
+    d.row_step = axis[1].step * p_.planes.width() * p_.width;
+    d.source = planes_ + row * d.row_step + column * d.step;
+    return d;
   }
 
  private:
+  const TapMap& rows_read() const { return p_.planes.axis[1].copies[0]; }
+  const TapMap& columns_read() const { return p_.planes.axis[2].copies[0]; }
+
+  // The source's rows within the block; they are one line where they follow each other.
+  void find_lines() {
+    const ImageView& s = p_.read.source;
+    const PixelSegment& block = segments_[0];
+    const int64_t begin = block.position[1], end = begin + block.rows + p_.planes.axis[1].halo;
+    const int64_t first = std::clamp(rows_read().low, begin, end),
+                  rows = std::clamp(rows_read().high, first, end) - first;
+    const int64_t columns = columns_read().high - columns_read().low;
+    const int64_t together = s.stride[1] == columns ? rows : std::min<int64_t>(rows, 1);
+    first_line_ = first + rows_read().offset;
+    lines_ = together ? rows / together : 0;
+    offsets_.clear();
+    for (int64_t row = 0; row < together; ++row)
+      for (int64_t j = 0; j < columns; ++j)
+        offsets_.push_back(((first - begin + row) * p_.planes.width() + columns_read().low + j) * p_.width);
+  }
+
+  // Channels that lie in lines of contiguous pixels.
+  void turn(int64_t channel, int real) {
+    const ImageView& s = p_.read.source;
+    const PixelSegment& block = segments_[0];
+    if (!packed_) std::fill(planes_, planes_ + p_.plane_elements(), T(0));
+    T* dst = planes_;
+    for (const TapMap& tap : p_.planes.axis[0].copies) {
+      const int64_t depth = block.position[0];
+      const int64_t from = block.image * s.batch_stride + channel * s.channel_stride +
+                           (depth * p_.read.axis[0].step + tap.offset) * s.stride[0] +
+                           first_line_ * s.stride[1] + columns_read().low + columns_read().offset;
+      if (tap.low <= depth && depth < tap.high)
+        for (int64_t line = 0; line < lines_; ++line)
+          table_.copy_turned[static_cast<int>(s.dtype)](
+              {element(s.data, s.dtype, from + line * s.stride[1]), s.channel_stride, real,
+               static_cast<int64_t>(offsets_.size()), dst + line * p_.planes.width() * p_.width,
+               offsets_.data()});
+      dst += p_.planes.elements * p_.width;
+    }
+  }
+
   const KernelTable& table_;
   const LanesPlan& p_;
   T* planes_;
   int64_t rows_ = 0, result_ = 0;
   bool packed_ = false;
   std::vector<PixelSegment> segments_;
+  int64_t first_line_ = 0, lines_ = 0;  // rows of the source
+  std::vector<int64_t> offsets_;        // of a line's elements in the planes
 };
 
 // weights[part][phase][tap of its gather][width]
@@ -119,55 +168,44 @@ Buffer pack_weights(const Machine& machine, const LanesPlan& plan, const FilterV
   return packed;
 }
 
-// Writes the sums of rows x columns positions, position by position where the channels lie side by side in
-// the result; else turned over, channel by channel.
+// Writes the sums of a block's positions, position by position where the channels lie side by side in the
+// result; else turned over, all at once where its rows follow each other.
 template <class T>
 class LanesStore {
  public:
   LanesStore(const Machine& machine, const ImageView& result, int64_t width, int64_t rows, int64_t address)
-      : table_(*machine.table),
-        r_(result),
-        width_(width),
-        positions_(rows * result.size[2]),
-        address_(address) {
-    const int64_t columns = r_.size[2], step = r_.stride[2];
-    if (r_.channel_stride == 1) {
-      for (int64_t i = 0; i < positions_; ++i)
-        offsets_.push_back(i / columns * r_.stride[1] + i % columns * step);
-      return;
-    }
-    const bool one_run = rows == 1 || r_.stride[1] == columns * step;
-    const int64_t runs = one_run ? 1 : rows, length = one_run ? positions_ : columns;
-    for (int64_t run = 0; run < runs; ++run)
-      for (int64_t i = 0; i < length; i += width)
-        pieces_.push_back({run * length + i, run * r_.stride[1] + i * step, 0,
-                           static_cast<int>(std::min(width, length - i))});
+      : table_(*machine.table), r_(result), width_(width), rows_(rows), address_(address) {
+    if (r_.channel_stride == 1)
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t i = 0; i < r_.size[2]; ++i) offsets_.push_back(row * r_.stride[1] + i * r_.stride[2]);
   }
 
-  void run(int64_t channel, const Scratch<T>& scratch, const T* bias, Activation activation) {
+  void run(int64_t channel, const T* sums, const T* bias, Activation activation) {
     const auto real = static_cast<int>(std::min(width_, r_.channels - channel));
-    const auto store = table_.store_block[static_cast<int>(r_.dtype)];
-    const auto out = [&](int64_t c) { return element(r_.data, r_.dtype, address_ + c * r_.channel_stride); };
+    const int64_t columns = r_.size[2], positions = rows_ * columns;
+    const T* of_channels = bias ? bias + channel : nullptr;
+    const auto out = [&](int64_t row) {
+      return element(r_.data, r_.dtype, address_ + channel * r_.channel_stride + row * r_.stride[1]);
+    };
     if (r_.channel_stride == 1) {
       const StorePiece piece{0, 0, 0, real};
-      store({scratch.sums, positions_, out(channel), offsets_.data(), &piece, 1, 1, nullptr,
-             bias ? bias + channel : nullptr, activation});
+      table_.store_block[static_cast<int>(r_.dtype)](
+          {sums, positions, out(0), offsets_.data(), &piece, 1, 1, nullptr, of_channels, activation});
       return;
     }
-    const int64_t pitch = round_up(positions_, width_), none = 0;
-    copy_of<T>(table_)({scratch.sums, width_, 1, scratch.lines, 1, pitch, positions_, real, false});
-    for (int i = 0; i < real; ++i)
-      store({scratch.lines + i * pitch, 1, out(channel + i), &none, pieces_.data(),
-             static_cast<int64_t>(pieces_.size()), r_.stride[2], bias ? bias + channel + i : nullptr, nullptr,
-             activation});
+    const bool dense = r_.stride[1] == columns * r_.stride[2];
+    const int64_t rows = dense ? rows_ : 1;  // at a time
+    for (int64_t row = 0; row < rows_; row += rows)
+      table_.store_turned[static_cast<int>(r_.dtype)]({sums + row * columns * width_, rows * columns, real,
+                                                       out(row), r_.stride[2], r_.channel_stride, of_channels,
+                                                       activation});
   }
 
  private:
   const KernelTable& table_;
   const ImageView& r_;
-  const int64_t width_, positions_, address_;
+  const int64_t width_, rows_, address_;
   std::vector<int64_t> offsets_;
-  std::vector<StorePiece> pieces_;
 };
 
 // The weight gradient's sums over blocks for some parts, added in float32 for kLongestChain positions at most
@@ -187,6 +225,7 @@ class LanesSums {
         totals_(totals),
         total_stride_(total_stride),
         block_(machine, plan, scratch.planes) {
+    for (int64_t i = 0; i < plan.rows * dy_.size[2]; ++i) offsets_.push_back(i * plan.width);
     std::fill(s_.taps, s_.taps + parts_ * sums_, T(0));
     for (int64_t part = 0; part < parts_; ++part)
       std::fill(totals_ + part * total_stride_, totals_ + part * total_stride_ + sums_, 0.0);
@@ -209,31 +248,40 @@ class LanesSums {
     const int64_t channel = (first_ + part) * p_.width, columns = dy_.size[2], rows = block_.rows();
     block_.pack(channel);
     read_values(channel);
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t column = 0; column < columns;) {
-        if (chain_ == kLongestChain) flush(part);
-        const int64_t count = std::min(columns - column, kLongestChain - chain_);
-        DepthwiseLanes line = block_.line(p_.phases[0], row, column, count);
-        line.values = s_.sums + (row * columns + column) * p_.width;
-        line.out_step = p_.width;
-        line.out = s_.taps + part * sums_;
-        table_.depthwise[sizeof(T) == 8].correlate_lanes(line);
-        column += count;
-        chain_ += count;
+    const int64_t most_rows = std::max<int64_t>(1, kLongestChain / columns);
+    for (int64_t row = 0; row < rows; row += most_rows)
+      for (int64_t column = 0; column < columns; column += kLongestChain) {
+        const int64_t height = std::min(rows - row, most_rows),
+                      width = std::min(columns - column, kLongestChain);
+        if (chain_ + height * width > kLongestChain) flush(part);
+        DepthwiseLanes d = block_.positions(p_.phases[0], row, height, column, width);
+        d.values = s_.sums + (row * columns + column) * p_.width;
+        d.out_step = p_.width;
+        d.out_row_step = columns * p_.width;
+        d.out = s_.taps + part * sums_;
+        table_.depthwise[sizeof(T) == 8].correlate_lanes(d);
+        chain_ += height * width;
       }
   }
 
   // dy's pixels of the block, all at once where its rows follow each other.
   void read_values(int64_t channel) {
-    const int64_t columns = dy_.size[2], rows = block_.rows();
-    const bool dense = dy_.stride[1] == columns * dy_.stride[2];
+    const int64_t columns = dy_.size[2], rows = block_.rows(), step = dy_.stride[2];
+    const bool dense = dy_.stride[1] == columns * step;
     const int64_t runs = dense ? 1 : rows, length = dense ? rows * columns : columns;
     const int64_t real = std::min(p_.width, dy_.channels - channel);
-    for (int64_t run = 0; run < runs; ++run)
-      table_.copy_block[static_cast<int>(dy_.dtype)](
-          {element(dy_.data, dy_.dtype, block_.result() + run * dy_.stride[1] + channel * dy_.channel_stride),
-           dy_.stride[2], dy_.channel_stride, s_.sums + run * columns * p_.width, p_.width, 1, length, real,
-           false});
+    for (int64_t run = 0; run < runs; ++run) {
+      const void* from =
+          element(dy_.data, dy_.dtype, block_.result() + run * dy_.stride[1] + channel * dy_.channel_stride);
+      T* to = s_.sums + run * columns * p_.width;
+      if (step == 1) {
+        table_.copy_turned[static_cast<int>(dy_.dtype)](
+            {from, dy_.channel_stride, static_cast<int>(real), length, to, offsets_.data()});
+      } else {
+        table_.copy_block[static_cast<int>(dy_.dtype)](
+            {from, step, dy_.channel_stride, to, p_.width, 1, length, real, false});
+      }
+    }
   }
 
   void flush(int64_t part) {
@@ -252,6 +300,7 @@ class LanesSums {
   double* totals_;
   const int64_t total_stride_;
   LanesBlock<T> block_;
+  std::vector<int64_t> offsets_;  // of dy's pixels
   int64_t chain_ = 0;
 };
 
@@ -288,6 +337,9 @@ bool read_planes(const std::vector<PixelGather>& gathers, LanesPlan* plan) {
     if (!read_as_line(gathers, a, &plan->read.axis[a], &planes.axis[a])) return false;
   }
   planes.columns = plan->read.axis[2].positions;
+  plan->turns = plan->read.source.stride[2] == 1;
+  for (const AxisCopies& axis : planes.axis)
+    for (const TapMap& copy : axis.copies) plan->turns = plan->turns && copy.extra.empty();
   return true;
 }
 
@@ -393,16 +445,15 @@ void filter_lanes(const Machine& machine, const LanesPlan& plan, const FilterVie
       block.pack(part * width);
       const T* of_phase = weights.as<T>() + part * plan.taps() * width;
       for (const LanesPhase& p : plan.phases) {
-        for (int64_t row = 0; row < block.rows(p); ++row) {
-          DepthwiseLanes line = block.line(p, row, 0, p.gather.axis[2].positions);
-          line.weights = of_phase;
-          line.out = s.sums + ((p.first[1] + row * p.step[1]) * columns + p.first[2]) * width;
-          line.out_step = p.step[2] * width;
-          kernels.filter_lanes(line);
-        }
+        DepthwiseLanes image = block.positions(p, 0, block.rows(p), 0, p.gather.axis[2].positions);
+        image.weights = of_phase;
+        image.out = s.sums + (p.first[1] * columns + p.first[2]) * width;
+        image.out_step = p.step[2] * width;
+        image.out_row_step = p.step[1] * columns * width;
+        kernels.filter_lanes(image);
         of_phase += p.gather.taps() * width;
       }
-      store.run(part * width, s, bias.as<T>(), epilogue.activation);
+      store.run(part * width, s.sums, bias.as<T>(), epilogue.activation);
     }
   });
 }

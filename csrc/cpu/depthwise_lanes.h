@@ -23,6 +23,7 @@ struct LanesPlan {
   std::vector<LanesPhase> phases;
   PixelGather read;  // the source as the lines that all phases read, step 1 along the inner axes
   PlaneLayout planes;
+  bool turns = false;  // the source's rows are contiguous, and nothing but zeros lies around them
   ImageView result;
   int64_t width;             // channels of a task: nr
   int64_t rows, row_blocks;  // of the result in a block; blocks of an image

@@ -37,6 +37,17 @@ struct BlockCopy {
   bool add;
 };
 
+// Lines of contiguous elements turned over into elements of nr lanes: dst[offset[j]] + c = element j of line
+// c < lines, for j < count.
+struct TurnedCopy {
+  const void* src;
+  int64_t line_stride;
+  int lines;  // at most nr
+  int64_t count;
+  void* dst;
+  const int64_t* offset;
+};
+
 struct PanelProduct {
   const void* a;
   const void* b;
@@ -69,6 +80,18 @@ struct BlockStore {
   Activation activation;
 };
 
+// The same turned over: column n < columns of row m, at c + m * nr + n, goes to out + n * column_stride + m *
+// row_step.
+struct TurnedStore {
+  const void* c;
+  int64_t rows;
+  int columns;  // at most nr
+  void* out;
+  int64_t row_step, column_stride;
+  const void* col_bias;
+  Activation activation;
+};
+
 struct PositionRun {
   int64_t start, count;
 };
@@ -89,12 +112,14 @@ struct DepthwiseLine {
   int64_t run_count;
 };
 
-// The same for `count` positions of nr neighbouring channels each: position j lies at j * out_step of `out`
-// or `values`, its tap t at source + tap_offset[t] + j * step.
+// The same for rows of `count` positions of nr neighbouring channels each: position j lies at j * out_step of
+// `out` or `values`, its tap t at source + tap_offset[t] + j * step; a row on, row_step and out_row_step
+// further.
 struct DepthwiseLanes {
   const void* source;
   const int64_t* tap_offset;
   int64_t taps, count, step, out_step;
+  int64_t rows, row_step, out_row_step;
   const void* weights;  // filter: nr each tap
   const void* values;   // correlate
   void* out;            // filter: sums. correlate: nr each tap; added to
@@ -353,7 +378,9 @@ struct KernelTable {
   const char* isa;
   GemmKernels gemm[2];  // [0] float, [1] double
   void (*copy_block[kDtypeCount])(const BlockCopy&);
+  void (*copy_turned[kDtypeCount])(const TurnedCopy&);
   void (*store_block[kDtypeCount])(const BlockStore&);
+  void (*store_turned[kDtypeCount])(const TurnedStore&);
   DepthwiseKernels depthwise[2];
   WinogradKernels winograd[2];  // tiles of 2 and of 4 outputs; float
   PoolKernels pool;

@@ -1,6 +1,6 @@
-// The matrix kernels of every table against naive loops: packing (copy_block), products (multiply_panel),
-// epilogue (store_block). All of it is exact, so everything is compared bit by bit, and so are the bytes
-// around each output.
+// The matrix kernels of every table against naive loops: packing (copy_block, copy_turned), products
+// (multiply_panel), epilogues (store_block, store_turned). All of it is exact, so everything is compared bit
+// by bit, and so are the bytes around each output.
 #include <algorithm>
 #include <vector>
 
@@ -91,6 +91,32 @@ void check_copies(const cpu::KernelTable& table, int lanes) {
         }
   const BlockCopy nothing{nullptr, 1, 1, nullptr, 1, 1, 0, 5, false};
   table.copy_block[static_cast<int>(dtype_of<S>())](nothing);
+}
+
+// Lines in reverse, turned over into positions with a gap in their middle.
+template <class S>
+void check_copy_turned(const cpu::KernelTable& table, int lines, int64_t count) {
+  using T = ComputeOf<S>;
+  const int64_t nr = table.gemm[std::is_same_v<T, double>].nr, stride = count + 3;
+  const auto src = random_values<S>(static_cast<std::size_t>((lines - 1) * stride + count), 11);
+  const auto before = random_values<T>(static_cast<std::size_t>((count + 2) * nr + 2 * kGuard), 12);
+  std::vector<int64_t> offset;
+  for (int64_t j = 0; j < count; ++j) offset.push_back((j < count / 2 ? j : j + 2) * nr);
+  std::vector<T> got = before, want = before;
+  const S* first = src.data() + (lines - 1) * stride;
+  for (int64_t j = 0; j < count; ++j)
+    for (int c = 0; c < lines; ++c)
+      want[static_cast<std::size_t>(kGuard + offset[static_cast<std::size_t>(j)] + c)] =
+          widen(first[j - c * stride]);
+  table.copy_turned[static_cast<int>(dtype_of<S>())](
+      cpu::TurnedCopy{first, -stride, lines, count, got.data() + kGuard, offset.data()});
+  for (int64_t j = 0; j < count; ++j)  // lanes without a line may hold anything
+    for (int64_t c = lines; c < nr; ++c) {
+      const auto at = static_cast<std::size_t>(kGuard + offset[static_cast<std::size_t>(j)] + c);
+      want[at] = got[at];
+    }
+  CHECK(same_bytes(got, want), "%s copy_turned %s lines %d count %lld", isa_name, name_of(dtype_of<S>()),
+        lines, static_cast<long long>(count));
 }
 
 // One panel in memory: A with its pitch (what lies behind `depth` is poison), B, and C between guards.
@@ -216,6 +242,44 @@ void check_stores(const cpu::KernelTable& table) {
               check_store<S>(table, rows, columns, contiguous, row_bias, col_bias, activation);
 }
 
+template <class S>
+void check_store_turned(const cpu::KernelTable& table, int64_t rows, int columns, int64_t row_step, bool bias,
+                        cpu::Activation activation) {
+  using T = ComputeOf<S>;
+  const int64_t nr = table.gemm[std::is_same_v<T, double>].nr, column_stride = rows * row_step + 2;
+  const auto accumulators = random_values<T>(static_cast<std::size_t>(rows * nr), 13);
+  const auto of_cols = random_values<T>(static_cast<std::size_t>(columns), 14);
+  const auto before = random_values<S>(static_cast<std::size_t>(columns * column_stride + 2 * kGuard), 15);
+  std::vector<S> got = before, want = before;
+  for (int64_t m = 0; m < rows; ++m)
+    for (int n = 0; n < columns; ++n) {
+      T x = accumulators[static_cast<std::size_t>(m * nr + n)];
+      if (bias) x += of_cols[static_cast<std::size_t>(n)];
+      if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
+      want[static_cast<std::size_t>(kGuard + n * column_stride + m * row_step)] = narrow<S>(x);
+    }
+  table.store_turned[static_cast<int>(dtype_of<S>())](
+      cpu::TurnedStore{accumulators.data(), rows, columns, got.data() + kGuard, row_step, column_stride,
+                       bias ? of_cols.data() : nullptr, activation});
+  CHECK(same_bytes(got, want), "%s store_turned %s rows %lld columns %d step %lld bias %d activation %d",
+        isa_name, name_of(dtype_of<S>()), static_cast<long long>(rows), columns,
+        static_cast<long long>(row_step), bias, static_cast<int>(activation));
+}
+
+template <class S>
+void check_turned(const cpu::KernelTable& table, int lanes) {
+  const int nr = table.gemm[std::is_same_v<S, double>].nr;
+  for (const int64_t count : {1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2})
+    for (int lines = 1; lines <= nr; ++lines) {
+      if (count < 1) continue;
+      check_copy_turned<S>(table, lines, count);
+      for (const int64_t step : {1, 2})
+        for (const bool bias : {false, true})
+          for (const auto activation : {cpu::Activation::none, cpu::Activation::relu})
+            check_store_turned<S>(table, count, lines, step, bias, activation);
+    }
+}
+
 }  // namespace
 }  // namespace fastconv::test
 
@@ -232,9 +296,13 @@ int main() {
     check_products<float>(isa.table->gemm[0], lanes[0], isa.fused);
     check_products<double>(isa.table->gemm[1], lanes[1], isa.fused);
     check_stores<float>(*isa.table);
+    check_turned<float>(*isa.table, lanes[0]);
     check_stores<double>(*isa.table);
+    check_turned<double>(*isa.table, lanes[1]);
     check_stores<fastconv::Float16>(*isa.table);
+    check_turned<fastconv::Float16>(*isa.table, lanes[0]);
     check_stores<fastconv::BFloat16>(*isa.table);
+    check_turned<fastconv::BFloat16>(*isa.table, lanes[0]);
     for (int i = 0; i < 2; ++i) {
       const double flops = isa.table->fma_loop[i](10);
       CHECK(flops >= 2.0 * lanes[i] * 10, "%s fma_loop counts %g", isa_name, flops);

@@ -9,12 +9,12 @@ namespace {
 
 // Each sum is one chain of fused multiply-adds over the taps, however many positions are taken at a time.
 template <class V, int kVectors, int kPositions>
-void filter_positions(const DepthwiseLanes& p, int64_t j) {
+void filter_positions(const DepthwiseLanes& p, int64_t row, int64_t j) {
   using T = typename V::Scalar;
   constexpr int kWidth = kVectors * V::kLanes;
   const T* weights = static_cast<const T*>(p.weights);
-  const T* source = static_cast<const T*>(p.source) + j * p.step;
-  T* out = static_cast<T*>(p.out) + j * p.out_step;
+  const T* source = static_cast<const T*>(p.source) + row * p.row_step + j * p.step;
+  T* out = static_cast<T*>(p.out) + row * p.out_row_step + j * p.out_step;
   V acc[kPositions][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i)
@@ -39,21 +39,23 @@ void filter_positions(const DepthwiseLanes& p, int64_t j) {
 
 template <class V, int kVectors>
 void filter_lanes(const DepthwiseLanes& p) {
-  constexpr int kMost = 6;
-  using Part = void (*)(const DepthwiseLanes&, int64_t);
+  constexpr int kMost = 7;
+  using Part = void (*)(const DepthwiseLanes&, int64_t, int64_t);
   static constexpr Part parts[kMost + 1] = {nullptr,
                                             filter_positions<V, kVectors, 1>,
                                             filter_positions<V, kVectors, 2>,
                                             filter_positions<V, kVectors, 3>,
                                             filter_positions<V, kVectors, 4>,
                                             filter_positions<V, kVectors, 5>,
-                                            filter_positions<V, kVectors, 6>};
-  for (int64_t j = 0; j < p.count;) {
-    const int64_t left = p.count - j, pieces = (left + kMost - 1) / kMost;
-    const int64_t taken = (left + pieces - 1) / pieces;
-    parts[taken](p, j);
-    j += taken;
-  }
+                                            filter_positions<V, kVectors, 6>,
+                                            filter_positions<V, kVectors, 7>};
+  for (int64_t row = 0; row < p.rows; ++row)
+    for (int64_t j = 0; j < p.count;) {
+      const int64_t left = p.count - j, pieces = (left + kMost - 1) / kMost;
+      const int64_t taken = (left + pieces - 1) / pieces;
+      parts[taken](p, row, j);
+      j += taken;
+    }
 }
 
 template <class V, int kVectors, int kTaps>
@@ -70,16 +72,19 @@ void correlate_taps(const DepthwiseLanes& p, int64_t t) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[i][v] = V::load(out + i * kWidth + v * V::kLanes);
   }
-  for (int64_t j = 0; j < p.count; ++j) {
-    V x[kVectors];
+  for (int64_t row = 0; row < p.rows; ++row)
+    for (int64_t j = 0; j < p.count; ++j) {
+      const T* value = values + row * p.out_row_step + j * p.out_step;
+      const int64_t at = row * p.row_step + j * p.step;
+      V x[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) x[v] = V::load(values + j * p.out_step + v * V::kLanes);
+      for (int v = 0; v < kVectors; ++v) x[v] = V::load(value + v * V::kLanes);
 #pragma GCC unroll 4
-    for (int i = 0; i < kTaps; ++i)
+      for (int i = 0; i < kTaps; ++i)
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-        acc[i][v] = fma(x[v], V::load(lines[i] + j * p.step + v * V::kLanes), acc[i][v]);
-  }
+        for (int v = 0; v < kVectors; ++v)
+          acc[i][v] = fma(x[v], V::load(lines[i] + at + v * V::kLanes), acc[i][v]);
+    }
 #pragma GCC unroll 4
   for (int i = 0; i < kTaps; ++i)
 #pragma GCC unroll 4

@@ -7,8 +7,6 @@
 //   anything else                      element by element
 #pragma once
 
-#include <algorithm>
-
 #include "cpu/kernel_table.h"
 #include "cpu/kernels/vector_parts.h"
 
@@ -81,49 +79,44 @@ void copy_elements(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   }
 }
 
-// kLanes rows and columns through registers.
+// Rows `stride` apart; those beyond `rows` are zero.
 template <class V, class S>
-void transpose_square(const S* from, int64_t from_stride, typename V::Scalar* to, int64_t to_stride) {
-  constexpr int kLanes = V::kLanes;
-  V square[kLanes];
+inline __attribute__((always_inline)) void load_square(const S* from, int64_t stride, int rows, int cols,
+                                                       V (&square)[V::kLanes]) {
+  if (rows == V::kLanes && cols == V::kLanes) {
 #pragma GCC unroll 16
-  for (int q = 0; q < kLanes; ++q) square[q] = load_as(from + q * from_stride, V{});
-  transpose(square);
-#pragma GCC unroll 16
-  for (int q = 0; q < kLanes; ++q) square[q].store(to + q * to_stride);
+    for (int q = 0; q < V::kLanes; ++q) square[q] = load_as(from + q * stride, V{});
+  } else {
+    for (int q = 0; q < V::kLanes; ++q)
+      square[q] = q < rows ? load_some<V>(from + q * stride, cols) : V::zero();
+  }
 }
 
-// The same where only some of them count.
-template <class V, class S>
-void transpose_part(const S* from, int64_t from_stride, typename V::Scalar* to, int64_t to_stride, int rows,
-                    int cols) {
-  V square[V::kLanes];
-  for (int q = 0; q < V::kLanes; ++q)
-    square[q] = q < rows ? load_some<V>(from + q * from_stride, cols) : V::zero();
-  transpose(square);
-  for (int q = 0; q < cols; ++q) store_some(to + q * to_stride, rows, square[q]);
-}
-
-// In squares of kLanes rows and columns; the last ones lie over their neighbours rather than beyond the rim.
-// Rows are short here, too short for the hardware to see what comes next: it is asked for the rows after the
-// block's, which the next block will start with.
+// In squares of kLanes rows and columns, through registers; those at the rims in part.
 template <class V, class S>
 void copy_transposed(const S* src, typename V::Scalar* dst, const BlockCopy& b) {
   constexpr int kLanes = V::kLanes;
   for (int64_t i = 0; i < b.rows; i += kLanes) {
     const int rows = lanes_left<V>(i, b.rows);
-    const int64_t row = b.rows < kLanes ? 0 : std::min(i, b.rows - kLanes);
-    const S* from = src + row * b.src_row_stride;
-    typename V::Scalar* to = dst + row;
     for (int64_t j = 0; j < b.cols; j += kLanes) {
-      const int64_t col = b.cols < kLanes ? 0 : std::min(j, b.cols - kLanes);
-      if (b.rows >= kLanes && b.cols >= kLanes) {
+      const int cols = lanes_left<V>(j, b.cols);
+      const S* from = src + i * b.src_row_stride + j;
+      typename V::Scalar* to = dst + i + j * b.dst_col_stride;
+      if (rows * cols <= 2 * kLanes) {
+        BlockCopy few = b;
+        few.rows = rows;
+        few.cols = cols;
+        copy_elements<V, S, false>(from, to, few);
+        continue;
+      }
+      V square[kLanes];
+      load_square(from, b.src_row_stride, rows, cols, square);
+      transpose(square);
+      if (rows == kLanes && cols == kLanes) {
 #pragma GCC unroll 16
-        for (int q = 0; q < kLanes; ++q) __builtin_prefetch(from + (b.rows + q) * b.src_row_stride + col);
-        transpose_square<V>(from + col, b.src_row_stride, to + col * b.dst_col_stride, b.dst_col_stride);
+        for (int q = 0; q < kLanes; ++q) square[q].store(to + q * b.dst_col_stride);
       } else {
-        transpose_part<V>(from + col, b.src_row_stride, to + col * b.dst_col_stride, b.dst_col_stride,
-                          b.rows < kLanes ? rows : kLanes, lanes_left<V>(col, b.cols));
+        for (int q = 0; q < cols; ++q) store_some(to + q * b.dst_col_stride, rows, square[q]);
       }
     }
   }
@@ -158,6 +151,36 @@ void copy_block(const BlockCopy& block) {
     copy_shaped<V, S, true>(b);
   } else {
     copy_shaped<V, S, false>(b);
+  }
+}
+
+// In squares too; the last elements' lie over their neighbours' rather than beyond the end. The lines of a
+// small image are too short for the hardware to see what comes next: it is asked for the lines after these.
+template <class V, class S, int kVectors>
+void copy_turned(const TurnedCopy& b) {
+  constexpr int kLanes = V::kLanes;
+  const S* src = static_cast<const S*>(b.src);
+  typename V::Scalar* dst = static_cast<typename V::Scalar*>(b.dst);
+  for (int64_t i = 0; i < b.count; i += kLanes) {
+    const int64_t j = vector_start<V>(i, b.count);
+    const int count = lanes_left<V>(j, b.count);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const S* from = src + v * kLanes * b.line_stride + j;
+#pragma GCC unroll 16
+      for (int q = 0; q < kLanes; ++q) __builtin_prefetch(from + (kVectors * kLanes + q) * b.line_stride);
+      if (v * kLanes >= b.lines) break;
+      V square[kLanes];
+      load_square(from, b.line_stride, lanes_left<V>(v * kLanes, b.lines), count, square);
+      transpose(square);
+      typename V::Scalar* to = dst + v * kLanes;
+      if (count == kLanes) {
+#pragma GCC unroll 16
+        for (int q = 0; q < kLanes; ++q) square[q].store(to + b.offset[j + q]);
+      } else {
+        for (int q = 0; q < count; ++q) square[q].store(to + b.offset[j + q]);
+      }
+    }
   }
 }
 

@@ -1,5 +1,6 @@
-// The epilogue (contract: BlockStore in kernel_table.h): bias and activation on accumulators, then the store
-// in the storage type, as vectors where a piece's columns are contiguous, else element by element.
+// The epilogues (contracts: BlockStore and TurnedStore in kernel_table.h): bias and activation on
+// accumulators, then the store in the storage type, as vectors where elements are contiguous in the result,
+// else element by element.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -8,6 +9,14 @@
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
+
+template <class V, class S>
+void store_strided(V x, int count, S* to, int64_t step) {
+  if (step == 1) return store_some(to, count, x);
+  S lanes[V::kLanes];
+  store_as(lanes, x);
+  for (int l = 0; l < count; ++l) to[l * step] = lanes[l];
+}
 
 // One piece of one row; `count` is known to the compiler where it is kWidth.
 template <class V, class S, class Kind, class T>
@@ -18,14 +27,7 @@ inline __attribute__((always_inline)) void store_piece(Kind kind, const T* c, in
     V x = load_some<V>(c + n, left);
     if (row_bias) x = x + V::all(*row_bias);
     if (col_bias) x = x + load_some<V>(col_bias + n, left);
-    x = activate(kind, x);
-    if (step == 1) {
-      store_some(to + n, left, x);
-    } else {
-      S lanes[V::kLanes];
-      store_as(lanes, x);
-      for (int l = 0; l < left; ++l) to[(n + l) * step] = lanes[l];
-    }
+    store_strided(activate(kind, x), left, to + n * step, step);
   }
 }
 
@@ -46,6 +48,46 @@ void store_block(const BlockStore& b) {
           store_piece<V, S>(kind, c + piece.from, kWidth, row + piece.to, 1, of_row, of_cols);
         } else {
           store_piece<V, S>(kind, c + piece.from, piece.count, row + piece.to, b.step, of_row, of_cols);
+        }
+      }
+    }
+  });
+}
+
+// In squares of kLanes rows and columns; the last rows lie over their neighbours rather than beyond the end.
+// The columns after these are asked for, as in copy_turned.
+template <class V, class S, int kWidth>
+void store_turned(const TurnedStore& b) {
+  using T = typename V::Scalar;
+  constexpr int kLanes = V::kLanes;
+  with_activation(b.activation, [&b](auto kind) {
+    for (int n = 0; n < b.columns; n += kLanes) {
+      const int columns = lanes_left<V>(n, b.columns);
+      const T* c = static_cast<const T*>(b.c) + n;
+      S* out = static_cast<S*>(b.out) + n * b.column_stride;
+      V bias = V::zero();
+      if (b.col_bias) bias = load_some<V>(static_cast<const T*>(b.col_bias) + n, columns);
+      const auto finished = [&](int64_t m) {
+        const V x = V::load(c + m * kWidth);
+        return activate(kind, b.col_bias ? x + bias : x);
+      };
+      for (int64_t i = 0; i < b.rows; i += kLanes) {
+        const int64_t row = vector_start<V>(i, b.rows);
+        const int rows = lanes_left<V>(row, b.rows);
+        S* to = out + row * b.row_step;
+        for (int q = 0; q < kLanes; ++q) __builtin_prefetch(to + (kWidth + q) * b.column_stride);
+        V square[kLanes];
+        if (rows == kLanes && columns == kLanes && b.row_step == 1) {
+#pragma GCC unroll 16
+          for (int q = 0; q < kLanes; ++q) square[q] = finished(row + q);
+          transpose(square);
+#pragma GCC unroll 16
+          for (int q = 0; q < kLanes; ++q) store_as(to + q * b.column_stride, square[q]);
+        } else {
+          for (int q = 0; q < kLanes; ++q) square[q] = q < rows ? finished(row + q) : V::zero();
+          transpose(square);
+          for (int q = 0; q < columns; ++q)
+            store_strided(square[q], rows, to + q * b.column_stride, b.row_step);
         }
       }
     }

@@ -29,6 +29,15 @@ LAYERS = [
     ConvCase(note="MobileNet", x=(2, 96, 28, 28), w=(96, 1, 3, 3), groups=96, padding=1),
     ConvCase(note="WaveNet", x=(1, 64, 400), w=(64, 64, 3), dilation=16, padding="causal"),
     ConvCase(note="C3D", x=(1, 32, 6, 12, 12), w=(48, 32, 3, 3, 3), padding=1),
+    # Sums that a BLAS takes for products with a vector, and adds up in many short chains.
+    ConvCase(note="LeNet-5 first", x=(8, 1, 28, 28), w=(6, 1, 5, 5), padding=2),
+    ConvCase(note="ConvNeXt", x=(1, 8, 28, 28), w=(8, 1, 7, 7), groups=8, padding=3),
+    ConvCase(note="RepLKNet", x=(1, 4, 31, 31), w=(4, 1, 31, 31), groups=4, padding=15),
+    ConvCase(note="a thousand taps", x=(1, 1, 2500), w=(3, 1, 1001)),
+    ConvCase(note="one filter", x=(2, 128, 6, 6), w=(1, 128, 3, 3), padding=1),
+    ConvCase(note="one filter a group", x=(2, 36, 16, 10), w=(4, 9, 1, 7), groups=4),
+    ConvCase(note="one pixel", x=(2, 512, 3, 3), w=(64, 512, 3, 3)),
+    ConvCase(note="few pixels an image", x=(3, 64, 15, 6), w=(16, 16, 5, 3), groups=4, stride=2),
 ]
 
 

@@ -1,6 +1,7 @@
 #include "cpu/blocking.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/integers.h"
 
@@ -49,6 +50,12 @@ void share_out(const GemmKernels& k, const PixelGather& g, int64_t filters, int6
 }
 
 }  // namespace
+
+int64_t short_chain(int64_t terms, int64_t most) {
+  constexpr int64_t kLeast = 16;
+  const auto root = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(terms))));
+  return std::max<int64_t>(1, even_part(std::min(terms, most), std::max(root, kLeast)));
+}
 
 GemmBlocking block_pixels_by_filters(const GemmKernels& k, int64_t element_bytes, int64_t pixels,
                                      int64_t filters, int64_t features, int64_t products,

@@ -23,6 +23,11 @@ struct GemmBlocking {
   int tile_rows;       // rows of A that the micro-kernel takes at a time
 };
 
+// Terms of a chain, at most `most`, for a sum of so many, where chains of `most` would be too long: a BLAS
+// takes products with a single line for products with a vector, and adds those up in many short chains. So do
+// the depthwise kernels.
+int64_t short_chain(int64_t terms, int64_t most);
+
 // pixels (rows) x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
 // filters, and small problems are cut finer so that each of `threads` threads finds work. `products` such
 // products run together.

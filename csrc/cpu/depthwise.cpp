@@ -153,8 +153,16 @@ void filter_rows(const Machine& machine, const PixelGather& g, const FilterView&
         const int64_t filter = channel * sources + i;
         block.pack(by_channel ? filter : channel / multiplier);
         read_weights(table, w, g, filter, weights);
-        const DepthwiseLine line{block.lines(), g.taps(), weights, block.positions(), sums, i > 0,
-                                 nullptr,       nullptr,  0};
+        const DepthwiseLine line{block.lines(),
+                                 g.taps(),
+                                 short_chain(g.taps(), g.taps()),
+                                 weights,
+                                 block.positions(),
+                                 sums,
+                                 i > 0,
+                                 nullptr,
+                                 nullptr,
+                                 0};
         kernels.filter_row(line);
       }
       store.run(channel, sums, bias.as<T>() ? bias.as<T>() + channel : nullptr, epilogue.activation);
@@ -202,39 +210,38 @@ void correlate_rows(const Machine& machine, const PixelGather& x, const RowsPlan
   const int64_t elements = p.scratch_elements(taps);
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
   const double products = static_cast<double>(x.pixels()) * static_cast<double>(filters);
-  parallel_for(filters * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)),
-               machine.threads, [&](int64_t task, int worker) {
-                 const int64_t slice = task % slices, filter = task / slices;
-                 T* planes = workspace.as<T>() + worker * elements;
-                 T* values = planes + p.plane_elements();
-                 T* sums = values + p.sums();
-                 double* total = totals + task * taps;
-                 std::fill(total, total + taps, 0.0);
-                 RowsBlock<T> block(machine, x, p, planes);
-                 std::vector<PositionRun> runs;
-                 std::vector<int64_t> ends;
-                 for (int64_t index = blocks * slice / slices; index < blocks * (slice + 1) / slices;
-                      ++index) {
-                   block.move_to(index);
-                   block.pack(filter / multiplier);
-                   for (const PixelRun& run : block.runs())
-                     table.copy_block[static_cast<int>(dy.dtype)](
-                         {element(dy.data, dy.dtype, run.result + filter * dy.channel_stride), 0,
-                          dy.stride[kAxes - 1], values + run.start, 0, 1, 1, run.count, false});
-                   cut_chains(block.runs(), p.vector, &runs, &ends);
-                   int64_t begin = 0;
-                   for (const int64_t end : ends) {
-                     std::fill(sums, sums + taps * p.vector, T(0));
-                     const DepthwiseLine line{block.lines(),       taps,       nullptr, 0, sums, true, values,
-                                              runs.data() + begin, end - begin};
-                     kernels.correlate_row(line);
-                     for (int64_t t = 0; t < taps; ++t)
-                       for (int64_t i = 0; i < p.vector; ++i)
-                         total[t] += static_cast<double>(sums[t * p.vector + i]);
-                     begin = end;
-                   }
-                 }
-               });
+  parallel_for(
+      filters * slices, products * (kNsPerElement + kNsPerTap * static_cast<double>(taps)), machine.threads,
+      [&](int64_t task, int worker) {
+        const int64_t slice = task % slices, filter = task / slices;
+        T* planes = workspace.as<T>() + worker * elements;
+        T* values = planes + p.plane_elements();
+        T* sums = values + p.sums();
+        double* total = totals + task * taps;
+        std::fill(total, total + taps, 0.0);
+        RowsBlock<T> block(machine, x, p, planes);
+        std::vector<PositionRun> runs;
+        std::vector<int64_t> ends;
+        for (int64_t index = blocks * slice / slices; index < blocks * (slice + 1) / slices; ++index) {
+          block.move_to(index);
+          block.pack(filter / multiplier);
+          for (const PixelRun& run : block.runs())
+            table.copy_block[static_cast<int>(dy.dtype)](
+                {element(dy.data, dy.dtype, run.result + filter * dy.channel_stride), 0, dy.stride[kAxes - 1],
+                 values + run.start, 0, 1, 1, run.count, false});
+          cut_chains(block.runs(), p.vector, &runs, &ends);
+          int64_t begin = 0;
+          for (const int64_t end : ends) {
+            std::fill(sums, sums + taps * p.vector, T(0));
+            const DepthwiseLine line{block.lines(),       taps,       taps, nullptr, 0, sums, true, values,
+                                     runs.data() + begin, end - begin};
+            kernels.correlate_row(line);
+            for (int64_t t = 0; t < taps; ++t)
+              for (int64_t i = 0; i < p.vector; ++i) total[t] += static_cast<double>(sums[t * p.vector + i]);
+            begin = end;
+          }
+        }
+      });
 }
 
 template <class T>

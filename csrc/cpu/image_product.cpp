@@ -140,6 +140,11 @@ WeightGradientShape shape_of(const Machine& machine, const PixelGather& dy, cons
   s.blocking = block_weight_gradient(
       machine.table->gemm[wide], wide ? 8 : 4, s.features_are_rows ? s.order.count() : filters,
       s.features_are_rows ? filters : s.order.count(), dy.pixels(), groups, machine.caches);
+  // A BLAS has one product, and so one sum, for each image.
+  GemmBlocking& b = s.blocking.gemm;
+  const int64_t images = std::max<int64_t>(1, dy.source.batch);
+  if (filters == 1 || s.order.count() == 1 || dy.pixels() / images < b.depth)
+    b.chain = short_chain(dy.pixels(), b.depth);
   return s;
 }
 

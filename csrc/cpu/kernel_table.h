@@ -97,10 +97,10 @@ struct PositionRun {
 };
 
 // Depthwise filtering of one line of positions: tap t reads from lines[t]. filter: count may run up to whole
-// vectors, lines and `out` have room.
+// vectors, lines and `out` have room; sums are added up from chains of at most `chain` taps.
 struct DepthwiseLine {
   const void* const* lines;
-  int64_t taps;
+  int64_t taps, chain;
   const void* weights;  // one each tap
   int64_t count;
   void* out;  // filter: count sums. correlate: a vector of partial sums each tap; added to
@@ -118,7 +118,7 @@ struct DepthwiseLine {
 struct DepthwiseLanes {
   const void* source;
   const int64_t* tap_offset;
-  int64_t taps, count, step, out_step;
+  int64_t taps, chain, count, step, out_step;
   int64_t rows, row_step, out_row_step;
   const void* weights;  // filter: nr each tap
   const void* values;   // correlate

@@ -63,20 +63,20 @@ struct Columns {
 template <class T>
 void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
                     const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
-  int64_t first = 0;
-  do {  // a product without terms writes zeros
-    const int64_t terms = std::min(b.chain, depth - first);
-    for (int64_t m = 0; m < rows; m += b.inner_rows) {
-      const int64_t part = std::min(b.inner_rows, rows - m);
-      T* to = c + m * k.nr;
-      for (const ColumnPanel& panel : columns.panels) {
+  for (int64_t m = 0; m < rows; m += b.inner_rows) {
+    const int64_t part = std::min(b.inner_rows, rows - m);
+    T* to = c + m * k.nr;
+    for (const ColumnPanel& panel : columns.panels) {
+      int64_t first = 0;
+      do {  // a product without terms writes zeros
+        const int64_t terms = std::min(b.chain, depth - first);
         k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
                           to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0});
-        to += rows * k.nr;
-      }
+        first += b.chain;
+      } while (first < depth);
+      to += rows * k.nr;
     }
-    first += b.chain;
-  } while (first < depth);
+  }
 }
 
 // The bias in the compute type; null stays null.

@@ -281,6 +281,11 @@ ProductShape shape_of(const Machine& machine, const PixelGather& g, const Filter
     s.blocking = b.gemm;
     s.planes = std::move(b.planes);
   }
+  // A BLAS's narrow kernels have several chains too.
+  constexpr int64_t kNarrow = 16, kNarrowChain = 48;
+  if (s.lines <= kNarrow) s.blocking.chain = even_part(s.blocking.depth, kNarrowChain);
+  if (s.lines == 1 || g.pixels() == g.source.batch)
+    s.blocking.chain = short_chain(s.order.count(), s.blocking.depth);
   s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), s.blocking.depth));
   s.packed_filter_elements =
       s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.depth : s.lines * k.row_pitch);

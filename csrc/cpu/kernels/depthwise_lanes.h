@@ -7,7 +7,7 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Each sum is one chain of fused multiply-adds over the taps, however many positions are taken at a time.
+// Each sum is one of chains of fused multiply-adds over the taps, however many positions are taken at a time.
 template <class V, int kVectors, int kPositions>
 void filter_positions(const DepthwiseLanes& p, int64_t row, int64_t j) {
   using T = typename V::Scalar;
@@ -15,26 +15,33 @@ void filter_positions(const DepthwiseLanes& p, int64_t row, int64_t j) {
   const T* weights = static_cast<const T*>(p.weights);
   const T* source = static_cast<const T*>(p.source) + row * p.row_step + j * p.step;
   T* out = static_cast<T*>(p.out) + row * p.out_row_step + j * p.out_step;
-  V acc[kPositions][kVectors];
-#pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = V::zero();
-  for (int64_t t = 0; t < p.taps; ++t) {
-    const T* line = source + p.tap_offset[t];
-    V w[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) w[v] = V::load(weights + t * kWidth + v * V::kLanes);
+  for (int64_t first = 0; first < p.taps; first += p.chain) {
+    const int64_t end = p.taps - first < p.chain ? p.taps : first + p.chain;
+    V acc[kPositions][kVectors];
 #pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i)
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-        acc[i][v] = fma(w[v], V::load(line + i * p.step + v * V::kLanes), acc[i][v]);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i)
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = V::zero();
+    for (int64_t t = first; t < end; ++t) {
+      const T* line = source + p.tap_offset[t];
+      V w[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[i][v].store(out + i * p.out_step + v * V::kLanes);
+      for (int v = 0; v < kVectors; ++v) w[v] = V::load(weights + t * kWidth + v * V::kLanes);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v)
+          acc[i][v] = fma(w[v], V::load(line + i * p.step + v * V::kLanes), acc[i][v]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        T* to = out + i * p.out_step + v * V::kLanes;
+        if (first > 0) acc[i][v] = acc[i][v] + V::load(to);
+        acc[i][v].store(to);
+      }
+  }
 }
 
 template <class V, int kVectors>

@@ -7,23 +7,32 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Every element is one chain of fused multiply-adds over the taps, however many vectors are taken at a time.
+// Every element is a sum of chains of fused multiply-adds over the taps, however many vectors are taken at a
+// time.
 template <class V, int kVectors>
 void filter_row_part(const DepthwiseLine& p, int64_t j) {
   using T = typename V::Scalar;
   const T* weights = static_cast<const T*>(p.weights);
   T* out = static_cast<T*>(p.out) + j;
-  V acc[kVectors];
+  bool add = p.accumulate;
+  for (int64_t first = 0; first < p.taps; first += p.chain) {
+    const int64_t end = p.taps - first < p.chain ? p.taps : first + p.chain;
+    V acc[kVectors];
 #pragma GCC unroll 8
-  for (int i = 0; i < kVectors; ++i) acc[i] = p.accumulate ? V::load(out + i * V::kLanes) : V::zero();
-  for (int64_t t = 0; t < p.taps; ++t) {
-    const V w = V::all(weights[t]);
-    const T* line = static_cast<const T*>(p.lines[t]) + j;
+    for (int i = 0; i < kVectors; ++i) acc[i] = V::zero();
+    for (int64_t t = first; t < end; ++t) {
+      const V w = V::all(weights[t]);
+      const T* line = static_cast<const T*>(p.lines[t]) + j;
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) acc[i] = fma(w, V::load(line + i * V::kLanes), acc[i]);
+      for (int i = 0; i < kVectors; ++i) acc[i] = fma(w, V::load(line + i * V::kLanes), acc[i]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) {
+      if (add) acc[i] = acc[i] + V::load(out + i * V::kLanes);
+      acc[i].store(out + i * V::kLanes);
+    }
+    add = true;
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < kVectors; ++i) acc[i].store(out + i * V::kLanes);
 }
 
 template <class V>

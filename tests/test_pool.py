@@ -313,3 +313,20 @@ def test_unpooling_gradients_are_difference_quotients(case: PoolCase, isa):
     dy = generator(case.id).uniform(-1, 1, unpool(y).shape)
     dx = twin_gradient(case, "max_unpool")[0](dy, indices, y.shape, data_format=case.data_format)
     assert_gradient(unpool, y, dx, dy)
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("shape", [(1, 3, 700, 700), (1, 2, 400_000), (2, 1, 3, 150_000)])
+def test_means_of_wide_windows_keep_their_accuracy(shape, data_format, isa):
+    x = np.random.default_rng(0).random(shape, np.float32) + 1000
+    spatial = tuple(range(2, x.ndim))
+    exact = x.mean(spatial, np.float64)
+    if data_format == "channels_last":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    rank = len(spatial)
+    for mean in (
+        fc.global_avg_pool(x, data_format=data_format),
+        getattr(fc, f"avg_pool{rank}d")(x, shape[2:], data_format=data_format).reshape(exact.shape),
+        getattr(fc, f"adaptive_avg_pool{rank}d")(x, 1, data_format=data_format).reshape(exact.shape),
+    ):
+        np.testing.assert_allclose(mean, exact, rtol=2e-7)

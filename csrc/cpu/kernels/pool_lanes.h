@@ -19,6 +19,51 @@ void store_numbers(V lanes, int count, int64_t* to) {
   }
 }
 
+// Taps [first, first + taps) of rows [begin, end) of a window whose elements lie `pitch` apart, from `column`
+// on.
+struct WindowPart {
+  int64_t begin, end, first, taps;
+};
+
+template <class V, class S, int kVectors, bool kPart, class Operation>
+void add_elements(const PoolLine& line, const Operation& operation, const WindowPart& part, int64_t column,
+                  int64_t pitch, int64_t position, int64_t step, int count,
+                  typename Operation::State (&state)[kVectors]) {
+  for (int64_t k = part.begin; k < part.end; ++k) {
+    const S* p = static_cast<const S*>(line.rows[k]) + column + part.first * pitch;
+    int64_t number = Operation::kNumbers ? line.row_position[k] + position : 0;
+    for (int64_t t = 0; t < part.taps; ++t, p += pitch, number += step) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) {
+        operation.add(state[i], kPart ? load_partial_as(p, count, V{}) : load_as(p + i * V::kLanes, V{}),
+                      number);
+      }
+    }
+  }
+}
+
+template <class V, class S, int kVectors, bool kPart, class Operation>
+void reduce_elements(const PoolLine& line, const Operation& operation, const WindowPart& part, int64_t column,
+                     int64_t pitch, int count, typename Operation::State (&state)[kVectors]) {
+  constexpr int64_t kLongest = kLongestPart / 32;  // a lane's share
+  if ((part.end - part.begin) * part.taps <= kLongest)
+    return add_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, 0, 0, count, state);
+  WindowPart halves[2] = {part, part};
+  if (part.end - part.begin > 1) {
+    halves[0].end = halves[1].begin = (part.begin + part.end) / 2;
+  } else {
+    halves[0].taps = part.taps / 2;
+    halves[1].first += halves[0].taps;
+    halves[1].taps -= halves[0].taps;
+  }
+  for (const WindowPart& half : halves) {
+    typename Operation::State other[kVectors];
+    for (auto& s : other) s = operation.start();
+    reduce_elements<V, S, kVectors, kPart>(line, operation, half, column, pitch, count, other);
+    for (int i = 0; i < kVectors; ++i) state[i] = operation.merge(state[i], other[i]);
+  }
+}
+
 // Channels [channel, channel + kVectors * kLanes) of window o, or, with kPart, the first `count` of one
 // vector.
 template <class V, class S, int kVectors, bool kPart, class Operation>
@@ -32,16 +77,13 @@ void pool_channels(const PoolLines& r, const PoolLine& line, const Operation& op
   const int64_t first = Operation::kNumbers && !empty ? line.row_position[0] + window.first : 0;
   typename Operation::State state[kVectors];
   for (auto& s : state) s = operation.start(first);
-  for (int64_t k = 0; k < line.row_count; ++k) {
-    const S* p = static_cast<const S*>(line.rows[k]) + window.first * r.x_pitch + channel;
-    int64_t position = Operation::kNumbers ? line.row_position[k] + window.first : 0;
-    for (int64_t t = 0; t < window.count; ++t, p += r.step * r.x_pitch, position += r.step) {
-#pragma GCC unroll 8
-      for (int i = 0; i < kVectors; ++i) {
-        operation.add(state[i], kPart ? load_partial_as(p, count, V{}) : load_as(p + i * kLanes, V{}),
-                      position);
-      }
-    }
+  const WindowPart part = {0, line.row_count, 0, window.count};
+  const int64_t column = window.first * r.x_pitch + channel, pitch = r.step * r.x_pitch;
+  if constexpr (Operation::kNumbers) {
+    add_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, window.first, r.step, count,
+                                        state);
+  } else {
+    reduce_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, count, state);
   }
   V divisor = V::all(1);
   if (r.divisor) divisor = V::all(static_cast<T>(line.divisor) * static_cast<const T*>(r.divisor)[o]);

@@ -7,6 +7,9 @@
 //   finish(v, divisor)      the result
 //   kPlain                  one element seen is that element itself
 //
+// A wide window is the merged values of its halves, each of them so made, down to kLongestPart elements:
+// float32 sums of a million elements keep their accuracy.
+//
 // NumberedMaximum also remembers the number of the maximum. A number in a lane is never computed with: it is
 // the bits of 1.0 plus the number, so that comparisons order it, below 2^30, and no flushing of denormals
 // touches it.
@@ -65,6 +68,8 @@ struct Maximum {
   V merge(V a, V b) const { return select(is_nan(b), b, max(b, a)); }
   V finish(V v, V) const { return v; }
 };
+
+constexpr int64_t kLongestPart = 2048;
 
 template <class V>
 struct NumberedMaximum {

@@ -17,14 +17,26 @@ V masked(const Operation& operation, V v, int count) {
   return select(V::load(kLane) < V::all(static_cast<T>(count)), v, operation.value(operation.start()));
 }
 
+// Rows [begin, end) of a window.
 template <class V, class S, class Operation>
-V reduce_window(const PoolLine& line, const Operation& operation, Taps window) {
+V reduce_window(const PoolLine& line, const Operation& operation, int64_t begin, int64_t end, Taps window) {
   constexpr int kLanes = V::kLanes, kStates = 4;
+  if ((end - begin) * window.count > kLongestPart) {
+    if (end - begin > 1) {
+      const int64_t middle = (begin + end) / 2;
+      return operation.merge(reduce_window<V, S>(line, operation, begin, middle, window),
+                             reduce_window<V, S>(line, operation, middle, end, window));
+    }
+    const int64_t half = window.count / 2 / kLanes * kLanes;
+    return operation.merge(
+        reduce_window<V, S>(line, operation, begin, end, {window.first, half}),
+        reduce_window<V, S>(line, operation, begin, end, {window.first + half, window.count - half}));
+  }
   typename Operation::State state[kStates];
   for (auto& s : state) s = operation.start();
   const int64_t whole = window.count - window.count % kLanes;
   const int rest = static_cast<int>(window.count - whole);
-  for (int64_t k = 0; k < line.row_count; ++k) {
+  for (int64_t k = begin; k < end; ++k) {
     const S* row = static_cast<const S*>(line.rows[k]) + window.first;
     int64_t j = 0;
     for (; j + kStates * kLanes <= whole; j += kStates * kLanes) {
@@ -42,8 +54,8 @@ template <class V, class S, class Operation>
 V reduce_windows(const PoolLine& line, const Operation& operation, const Taps* windows, int count) {
   V square[V::kLanes];
   for (int i = 0; i < V::kLanes; ++i) {
-    square[i] =
-        i < count ? reduce_window<V, S>(line, operation, windows[i]) : operation.value(operation.start());
+    square[i] = i < count ? reduce_window<V, S>(line, operation, 0, line.row_count, windows[i])
+                          : operation.value(operation.start());
   }
   transpose(square);
 #pragma GCC unroll 4

@@ -14,7 +14,7 @@ namespace {
 constexpr double kNsPerTap = 0.1;
 constexpr int64_t kTasksPerThread = 4, kMostTogether = 16;
 constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
-constexpr int64_t kLongRow = 64;        // pixels from which on channels_first is better served by rows
+constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
 
 // An axis of all phases at step 1, their taps one after the other; false where these can't read one line, as
 // shifts.

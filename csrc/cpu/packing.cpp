@@ -173,36 +173,46 @@ ChannelRange channels_of(const FeatureOrder& o, int64_t tap, int64_t begin, int6
           std::clamp<int64_t>(ceil_div(end - at, o.channel_step), 0, o.channels)};
 }
 
+// The taps that features [begin, end) read, first ... first + count - 1, counted on from the last tap to tap
+// 0.
+struct TapRange {
+  int64_t first, count;
+};
+TapRange taps_of(const FeatureOrder& o, int64_t begin, int64_t end) {
+  if (begin >= end) return {0, 0};
+  if (o.tap_step == 1) return {begin % o.taps, std::min(end - begin, o.taps)};
+  return {begin / o.channels, (end - 1) / o.channels - begin / o.channels + 1};
+}
+
 // Features [begin, end) land at (feature - begin) * feature_stride.
 template <class T>
 void pack_features(const KernelTable& table, const PixelGather& g, const std::vector<PixelSegment>& segments,
                    int64_t first_channel, const FeatureOrder& order, int64_t begin, int64_t end,
                    int64_t feature_stride, int64_t pixel_stride, T* packed) {
-  int64_t tap = 0;
-  for (const TapMap& t0 : g.axis[0].taps)
-    for (const TapMap& t1 : g.axis[1].taps)
-      for (const TapMap& t2 : g.axis[2].taps) {
-        const ChannelRange c = channels_of(order, tap, begin, end);
-        const int64_t feature = c.low * order.channel_step + tap * order.tap_step - begin;
-        ++tap;
-        if (c.low >= c.high) continue;
-        for (const PixelSegment& s : segments)
-          SegmentCopy<T>{table,
-                         g,
-                         &t0,
-                         &t1,
-                         &t2,
-                         s,
-                         first_channel + c.low,
-                         c.high - c.low,
-                         s.rows,
-                         s.columns,
-                         packed + feature * feature_stride + s.start * pixel_stride,
-                         feature_stride * order.channel_step,
-                         pixel_stride,
-                         false}
-              .run();
-      }
+  const TapRange taps = taps_of(order, begin, end);
+  const std::size_t n1 = g.axis[1].taps.size(), n2 = g.axis[2].taps.size();
+  for (int64_t i = 0; i < taps.count; ++i) {
+    const int64_t tap = (taps.first + i) % order.taps;
+    const auto t = static_cast<std::size_t>(tap);
+    const ChannelRange c = channels_of(order, tap, begin, end);
+    const int64_t feature = c.low * order.channel_step + tap * order.tap_step - begin;
+    for (const PixelSegment& s : segments)
+      SegmentCopy<T>{table,
+                     g,
+                     &g.axis[0].taps[t / (n1 * n2)],
+                     &g.axis[1].taps[t / n2 % n1],
+                     &g.axis[2].taps[t % n2],
+                     s,
+                     first_channel + c.low,
+                     c.high - c.low,
+                     s.rows,
+                     s.columns,
+                     packed + feature * feature_stride + s.start * pixel_stride,
+                     feature_stride * order.channel_step,
+                     pixel_stride,
+                     false}
+          .run();
+  }
 }
 
 }  // namespace
@@ -281,9 +291,7 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
   const int64_t filter_stride = w.channels * w.taps;
   const int64_t line_step = m.by_channel ? w.taps : filter_stride;
   const int64_t feature_step = m.by_channel ? filter_stride : w.taps;
-  bool whole_kernel = order.tap_step == 1 && order.taps == w.taps;  // numbered as it lies in memory
-  for (std::size_t t = 0; t < kernel_tap.size(); ++t)
-    whole_kernel = whole_kernel && kernel_tap[t] == static_cast<int64_t>(t);
+  const bool whole_kernel = m.in_order && order.tap_step == 1;  // numbered as it lies in memory
   const auto copy = table.copy_block[static_cast<int>(w.dtype)];
   for (int64_t at = 0; at < lines; at += layout.panel_lines) {
     const int64_t rows = std::min(layout.panel_lines, lines - at);
@@ -301,9 +309,10 @@ void pack_filters(const KernelTable& table, const FilterMatrix& m, const std::ve
       }
       continue;
     }
-    for (int64_t t = 0; t < order.taps; ++t) {
+    const TapRange taps = taps_of(order, begin, begin + count);
+    for (int64_t i = 0; i < taps.count; ++i) {
+      const int64_t t = (taps.first + i) % order.taps;
       const ChannelRange c = channels_of(order, t, begin, begin + count);
-      if (c.low >= c.high) continue;
       const int64_t feature = c.low * order.channel_step + t * order.tap_step - begin;
       const int64_t from = origin + c.low * feature_step + kernel_tap[static_cast<std::size_t>(t)];
       copy({element(w.data, w.dtype, from), line_step, feature_step, panel + feature * layout.depth_stride,

@@ -67,6 +67,7 @@ struct FilterMatrix {
   FilterView filters;
   bool by_channel;       // lines are w's channels, features its filters: the input gradient
   int64_t first_filter;  // of the group
+  bool in_order;         // g.kernel_tap is 0, 1, ... to the kernel's last
 };
 template <class T>
 void pack_filters(const KernelTable& table, const FilterMatrix& matrix,

@@ -56,6 +56,8 @@ void pack_product_filters(const Machine& machine, const std::vector<PackedProduc
   for (const PackedProduct<T>& p : products) {
     const ProductShape& s = p.shape;
     const GemmKernels& k = kernels_of<T>(*machine.table);
+    const std::vector<int64_t>& taps = p.gather->kernel_tap;
+    const bool in_order = p.gather->taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
     const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
     const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
     parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
@@ -63,10 +65,10 @@ void pack_product_filters(const Machine& machine, const std::vector<PackedProduc
                     first = task % blocks * step;
       const int64_t depth = chunk_depth(s, chunk);
       T* packed = p.filters + (group * s.chunks + chunk) * p.chunk_elements;
-      const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups)};
-      pack_filters(*machine.table, matrix, p.gather->kernel_tap, s.order, first,
-                   std::min(step, s.lines - first), chunk * s.blocking.depth, depth,
-                   filter_layout(s, k, depth), packed + first * (s.pixels_are_rows ? depth : k.row_pitch));
+      const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups), in_order};
+      pack_filters(*machine.table, matrix, taps, s.order, first, std::min(step, s.lines - first),
+                   chunk * s.blocking.depth, depth, filter_layout(s, k, depth),
+                   packed + first * (s.pixels_are_rows ? depth : k.row_pitch));
     });
   }
 }

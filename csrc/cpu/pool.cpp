@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/pool_tasks.h"
+#include "cpu/pool_turned.h"
 
 namespace fastconv::cpu {
 namespace {
@@ -39,16 +40,22 @@ int64_t sliding_scratch(const PoolAxis& axis, int64_t columns, int64_t lines, in
   return axis.kernel * 8 + item * (2 * line + (2 * deals + 3) * pitch);
 }
 
+struct PoolData {
+  const void* x;
+  void* y;
+  int64_t* indices;
+};
+
+// x and y lend their sizes and strides; their data come with the call. `all_lines`: listed at once.
 class Pool {
  public:
   Pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x, const ImageView& y,
-       int64_t* indices, bool lanes, int threads)
+       bool lanes, bool all_lines, int threads)
       : problem_(problem),
         operation_(operation),
         p_(p),
         x_(x),
         y_(y),
-        indices_(indices),
         item_(size_of(x.dtype)),
         walk_(choose_walk(problem.axis[2], lanes)),
         kernel_(choose_kernel()),
@@ -60,7 +67,7 @@ class Pool {
     most_rows_ = axes_[0].most * axes_[1].most;
     const int64_t positions =
         walk_ == Walk::sliding ? (columns - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 : 128;
-    lines_ = lines_at_once(positions, most_rows_);
+    lines_ = all_lines ? tasks_.rows() : lines_at_once(positions, most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolLine)));
     rows_at_ = layout_.add(lines_ * most_rows_ * 8);
     positions_at_ = layout_.add(lines_ * most_rows_ * 8);
@@ -69,12 +76,26 @@ class Pool {
     scratch_at_ = layout_.add(walk_ == Walk::sliding ? sliding_scratch(axis, columns, lines_, item) : 0);
   }
 
-  void run(int threads) const {
+  void run(const PoolData& data, int threads) const {
     tasks_.run(
         layout_, lines_, pool_elements(problem_, x_), threads,
         [&](const RowPart& part, char* scratch) { prepare(part, scratch); },
-        [&](const RowPart& part, char* scratch, int64_t i) { add_line(part, scratch, i); },
+        [&](const RowPart& part, char* scratch, int64_t i) { add_line(data, part, scratch, i); },
         [&](const RowPart& part, char* scratch, int64_t count) { make(part, scratch, count); });
+  }
+
+  // The same for planes of lanes in each worker's memory: one image of all lanes, whose lines are listed
+  // once.
+  void run_turned(const TurnedPlanes& planes, int64_t* indices, double elements) const {
+    planes.run(
+        indices, layout_.bytes(), elements,
+        [&](const TurnedMemory& m) {
+          tasks_.list([&](const RowPart& part) { prepare(part, m.tables); },
+                      [&](const RowPart& part, int64_t i) {
+                        add_line({m.in[0], m.out, m.indices}, part, m.tables, i);
+                      });
+        },
+        [&](const TurnedMemory& m) { make(tasks_.whole(), m.tables, tasks_.rows()); });
   }
 
  private:
@@ -115,12 +136,12 @@ class Pool {
     }
   }
 
-  void add_line(const RowPart& part, char* scratch, int64_t i) const {
+  void add_line(const PoolData& data, const RowPart& part, char* scratch, int64_t i) const {
     const PoolAxis* axis = problem_.axis;
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
     const void** rows = reinterpret_cast<const void**>(scratch + rows_at_) + i * most_rows_;
     int64_t* row_position = reinterpret_cast<int64_t*>(scratch + positions_at_) + i * most_rows_;
-    const char* const plane = static_cast<const char*>(x_.data) + plane_offset(x_, part) * item_;
+    const char* const plane = static_cast<const char*>(data.x) + plane_offset(x_, part) * item_;
     const int64_t strides[2] = {x_.stride[0] * item_, x_.stride[1] * item_};
     int64_t n = 0;
     for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axis[0].dilation) {
@@ -136,8 +157,8 @@ class Pool {
         row_position,
         n,
         axes_[0].divisor_of(part.outer) * axes_[1].divisor_of(part.inner),
-        static_cast<char*>(y_.data) + y_at * item_,
-        indices_ ? indices_ + y_at : nullptr};
+        static_cast<char*>(data.y) + y_at * item_,
+        data.indices ? data.indices + y_at : nullptr};
   }
 
   void make(const RowPart& part, char* scratch, int64_t lines) const {
@@ -164,8 +185,7 @@ class Pool {
   const PoolProblem& problem_;
   const PoolOperation operation_;
   const double p_;
-  const ImageView &x_, &y_;
-  int64_t* const indices_;
+  const ImageView x_, y_;
   const int64_t item_;
   const Walk walk_;
   const Kernel kernel_;
@@ -182,9 +202,18 @@ void pool(const PoolProblem& problem, PoolOperation operation, double p, const I
           const ImageView& y, int64_t* indices, bool channels_last) {
   if (x.batch == 0 || x.channels == 0) return;
   const bool lanes = channels_last && x.channels > 1;
-  const int threads = num_threads();
-  FlatPlanes flat(problem, x, y, lanes, indices == nullptr);
-  Pool(flat.problem, operation, p, flat.large, flat.small, indices, lanes, threads).run(threads);
+  const Machine machine = Machine::current();
+  const FlatPlanes flat(problem, x, y, lanes, indices == nullptr);
+  const TurnedPlanes turned(machine, {flat.large}, flat.small);
+  if (!lanes && turned.pay()) {
+    const int64_t width = turned.width();
+    Pool(flat.problem, operation, p, turned_view(flat.large, width), turned_view(flat.small, width), true,
+         true, 1)
+        .run_turned(turned, indices, pool_elements(problem, x));
+    return;
+  }
+  Pool(flat.problem, operation, p, flat.large, flat.small, lanes, false, machine.threads)
+      .run({x.data, y.data, indices}, machine.threads);
 }
 
 }  // namespace fastconv::cpu

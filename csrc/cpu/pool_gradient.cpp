@@ -1,6 +1,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/pool.h"
 #include "cpu/pool_tasks.h"
+#include "cpu/pool_turned.h"
 
 namespace fastconv::cpu {
 namespace {
@@ -8,15 +9,22 @@ namespace {
 constexpr int64_t kMostLanes = 16;
 constexpr int64_t kColumnBlock = 2048;
 
+struct PoolGradientData {
+  const void* dy;
+  const void* x;  // and y: of a power
+  const void* y;
+  void* dx;
+};
+
+// dy (and y) and dx (and x) lend their sizes and strides; their data come with the call. `all_lines`: listed
+// at once.
 class PoolGradient {
  public:
   PoolGradient(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& dy,
-               const void* x, const void* y, const ImageView& dx, bool lanes, int threads)
+               const ImageView& dx, bool lanes, bool all_lines, int threads)
       : problem_(problem),
         p_(p),
         dy_(dy),
-        x_(x),
-        y_(y),
         dx_(dx),
         stride_(shifted_stride(problem.axis[2])),
         runs_(lanes || stride_ == 0),
@@ -35,7 +43,7 @@ class PoolGradient {
                                                                 : (columns + reach) / axis.stride + 2);
     // Lines, and sums of even and odd columns: see sum_readers() in kernels/pool_gradient.h.
     const int64_t line = std::max(stride_ ? columns + reach + 1 : columns, windows);
-    lines_ = lines_at_once(std::max(columns, windows), most_rows_);
+    lines_ = all_lines ? tasks_.rows() : lines_at_once(std::max(columns, windows), most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolGradientLine)));
     range_at_ = layout_.add(sizeof(Taps));
     dy_rows_at_ = layout_.add(lines_ * most_rows_ * 8);
@@ -46,12 +54,25 @@ class PoolGradient {
     scratch_at_ = layout_.add(5 * (lines_ * line + kMostLanes) * item);
   }
 
-  void run(int threads) const {
+  void run(const PoolGradientData& data, int threads) const {
     tasks_.run(
         layout_, lines_, pool_elements(problem_, dx_), threads,
         [&](const RowPart& part, char* scratch) { prepare(part, scratch); },
-        [&](const RowPart& part, char* scratch, int64_t i) { add_line(part, scratch, i); },
+        [&](const RowPart& part, char* scratch, int64_t i) { add_line(data, part, scratch, i); },
         [&](const RowPart& part, char* scratch, int64_t count) { make(part, scratch, count); });
+  }
+
+  // As Pool::run_turned.
+  void run_turned(const TurnedPlanes& planes, double elements) const {
+    planes.run(
+        nullptr, layout_.bytes(), elements,
+        [&](const TurnedMemory& m) {
+          tasks_.list([&](const RowPart& part) { prepare(part, m.tables); },
+                      [&](const RowPart& part, int64_t i) {
+                        add_line({m.in[0], m.in[1], m.in[2], m.out}, part, m.tables, i);
+                      });
+        },
+        [&](const TurnedMemory& m) { make(tasks_.whole(), m.tables, tasks_.rows()); });
   }
 
  private:
@@ -87,7 +108,7 @@ class PoolGradient {
     axis.reader_runs(part.column, end, reinterpret_cast<ReaderRun*>(scratch + runs_at_));
   }
 
-  void add_line(const RowPart& part, char* scratch, int64_t i) const {
+  void add_line(const PoolGradientData& data, const RowPart& part, char* scratch, int64_t i) const {
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
     const void** dy_rows = reinterpret_cast<const void**>(scratch + dy_rows_at_) + i * most_rows_;
     const void** y_rows = reinterpret_cast<const void**>(scratch + y_rows_at_) + i * most_rows_;
@@ -97,8 +118,8 @@ class PoolGradient {
     for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axes_[0].step) {
       for (int64_t b = 0, h = inner.first; b < inner.count; ++b, h += axes_[1].step) {
         const int64_t at = dy_plane + d * dy_.stride[0] + h * dy_.stride[1];
-        dy_rows[n] = element(dy_.data, dy_.dtype, at);
-        y_rows[n] = y_ ? element(y_, dy_.dtype, at) : nullptr;
+        dy_rows[n] = element(data.dy, dy_.dtype, at);
+        y_rows[n] = data.y ? element(data.y, dy_.dtype, at) : nullptr;
         row_weight[n++] = 1.0 / (axes_[0].divisor_of(d) * axes_[1].divisor_of(h));
       }
     }
@@ -109,8 +130,8 @@ class PoolGradient {
         y_rows,
         row_weight,
         n,
-        x_ ? element(x_, dx_.dtype, dx_at) : nullptr,
-        element(dx_.data, dx_.dtype, dx_at)};
+        data.x ? element(data.x, dx_.dtype, dx_at) : nullptr,
+        element(data.dx, dx_.dtype, dx_at)};
   }
 
   void make(const RowPart& part, char* scratch, int64_t lines) const {
@@ -139,10 +160,7 @@ class PoolGradient {
 
   const PoolProblem& problem_;
   const double p_;
-  const ImageView& dy_;
-  const void* const x_;
-  const void* const y_;
-  const ImageView& dx_;
+  const ImageView dy_, dx_;
   const int64_t stride_;
   const bool runs_;
   void (*const kernel_)(const PoolGradientLines&);
@@ -159,9 +177,24 @@ void pool_gradient(const PoolProblem& problem, PoolOperation operation, double p
                    const void* x, const void* y, const ImageView& dx, bool channels_last) {
   if (dx.batch == 0 || dx.channels == 0) return;
   const bool lanes = channels_last && dx.channels > 1;
-  const int threads = num_threads();
+  const Machine machine = Machine::current();
   const FlatPlanes flat(problem, dx, dy, lanes, true);
-  PoolGradient(flat.problem, operation, p, flat.small, x, y, flat.large, lanes, threads).run(threads);
+  std::vector<ImageView> in = {flat.small};
+  if (operation == PoolOperation::power) {
+    in.insert(in.end(), {flat.large, flat.small});
+    in[1].data = const_cast<void*>(x);
+    in[2].data = const_cast<void*>(y);
+  }
+  const TurnedPlanes turned(machine, in, flat.large);
+  if (!lanes && turned.pay()) {
+    const int64_t width = turned.width();
+    PoolGradient(flat.problem, operation, p, turned_view(flat.small, width), turned_view(flat.large, width),
+                 true, true, 1)
+        .run_turned(turned, pool_elements(problem, dx));
+    return;
+  }
+  PoolGradient(flat.problem, operation, p, flat.small, flat.large, lanes, false, machine.threads)
+      .run({dy.data, x, y, dx.data}, machine.threads);
 }
 
 }  // namespace fastconv::cpu

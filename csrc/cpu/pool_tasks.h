@@ -65,6 +65,15 @@ struct RowTasks {
   int64_t column_blocks() const { return (columns + column_block - 1) / column_block; }
   int64_t lane_blocks() const { return (lanes + lane_block - 1) / lane_block; }
 
+  // Lists all rows, where they are one task's: prepare(part) is called once, then add_line(part, i) for each.
+  template <class Prepare, class AddLine>
+  void list(const Prepare& prepare, const AddLine& add_line) const {
+    RowPart part = whole();
+    prepare(part);
+    for (int64_t i = 0; i < rows(); ++i, advance(part)) add_line(part, i);
+  }
+  RowPart whole() const { return first_part(0, 0); }
+
   // prepare(part, scratch) is called once a task with its columns and lanes; then, for up to `lines` rows at
   // a time, add_line(part, scratch, i) for each of them and make(part, scratch, count).
   template <class Prepare, class AddLine, class Make>

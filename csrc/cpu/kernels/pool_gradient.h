@@ -204,6 +204,8 @@ void pool_gradient_lanes(const PoolGradientLines& r) {
       for (; c + kMost * kLanes <= r.channels; c += kMost * kLanes) {
         spread_run<V, S, kMost, false>(r, *line, gradient, *run, i, c, kLanes);
       }
+      for (; c + 2 * kLanes <= r.channels; c += 2 * kLanes)
+        spread_run<V, S, 2, false>(r, *line, gradient, *run, i, c, kLanes);
       for (; c + kLanes <= r.channels; c += kLanes)
         spread_run<V, S, 1, false>(r, *line, gradient, *run, i, c, kLanes);
       if (c < r.channels)

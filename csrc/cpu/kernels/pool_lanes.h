@@ -114,6 +114,8 @@ void walk_channels(const PoolLines& r, const Operation& operation) {
       for (; c + kMost * kLanes <= r.channels; c += kMost * kLanes) {
         pool_channels<V, S, kMost, false>(r, *line, operation, o, c, kLanes);
       }
+      for (; c + 2 * kLanes <= r.channels; c += 2 * kLanes)
+        pool_channels<V, S, 2, false>(r, *line, operation, o, c, kLanes);
       for (; c + kLanes <= r.channels; c += kLanes)
         pool_channels<V, S, 1, false>(r, *line, operation, o, c, kLanes);
       if (c < r.channels)

@@ -57,7 +57,7 @@ _ARGUMENTS = {
     `input * stride` long. As numbers: {padding_forms}""",
     "output_padding": """output_padding : int or sequence of {ints}, default 0
     Elements added to the output at the end of each spatial axis, since a strided convolution maps
-    several input sizes to one output size.""",
+    several input sizes to one output size. With `padding="same"`, which names the size, 0 alone.""",
     "dilation": """dilation : int or sequence of {ints}, default 1
     Distance between neighbouring elements of the window along each spatial axis.""",
     "groups": """groups : int, default 1

@@ -1,6 +1,8 @@
 #include "python/conv_arguments.h"
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 
 #include "cpu/activation_names.h"
 #include "python/padding.h"
@@ -76,6 +78,11 @@ ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::obj
       (a.padding.kind == PaddingSpec::Kind::full || a.padding.kind == PaddingSpec::Kind::causal)) {
     throw py::value_error(function + ": padding is " + std::string(py::repr(padding)) +
                           ", expected numbers, 'valid' or 'same'");
+  }
+  if (a.padding.kind == PaddingSpec::Kind::same &&
+      std::any_of(std::begin(a.output_padding), std::end(a.output_padding), [](auto n) { return n != 0; })) {
+    throw py::value_error(function + ": output_padding is " + std::string(py::repr(output_padding)) +
+                          ", but padding='same' makes the output input * stride long; expected 0 with it");
   }
   a.groups = read_int(f, "groups", groups);
   a.mode = static_cast<PaddingMode>(read_word(function, "padding_mode", padding_mode, kPaddingModes));

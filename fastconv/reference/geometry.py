@@ -161,6 +161,8 @@ def transposed_windows(
             raise ValueError(
                 f'padding of a transposed convolution must be numbers, "valid" or "same", got {padding!r}'
             )
+        if padding == "same" and any(extra):
+            raise ValueError(f'output_padding {extra} changes the sizes that padding="same" promises')
         # "same": a kernel longer than its stride overlaps its neighbour, a shorter one leaves a gap after it.
         overlaps = [s - t if padding == "same" else 0 for s, t in zip(spans, stride, strict=True)]
         pads: Pads = tuple((max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in overlaps)

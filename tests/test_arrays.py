@@ -136,8 +136,8 @@ def test_pools_read_any_view(view, data_format, dtype):
             fc.grad.avg_pool2d(dy, x.shape, 3, stride=2, **layout),
         ),
         (
-            fc.max_unpool2d(view(y), viewed_indices, 3, output_size=sizes, **layout),
-            fc.max_unpool2d(y, indices, 3, output_size=sizes, **layout),
+            fc.max_unpool2d(view(y), viewed_indices, 3, stride=2, output_size=sizes, **layout),
+            fc.max_unpool2d(y, indices, 3, stride=2, output_size=sizes, **layout),
         ),
     ]:
         np.testing.assert_allclose(actual.astype(float), expected.astype(float), rtol=1e-6, atol=1e-6)

@@ -1,4 +1,6 @@
 // Pools; their gradients are in bind_pool_gradient.cpp.
+#include <algorithm>
+
 #include "core/checked.h"
 #include "python/padding.h"
 #include "python/pool_arguments.h"
@@ -97,32 +99,43 @@ py::object channel_pool_of(const std::string& function, PoolOperation operation,
                   py::none());
 }
 
-// The sizes that a max_unpool gives back.
+// The sizes that a max_unpool gives back: those that the pool reads without a remainder, or the caller's,
+// which are less than a stride away from them.
 void read_unpooled(const std::string& function, const PoolShape& x, const py::object& kernel_size,
                    const py::object& stride, const py::object& padding, const py::object& output_size,
                    std::int64_t (&size)[kAxes]) {
   const char* name = function.c_str();
-  std::int64_t kernel[kAxes], steps[kAxes];
+  std::int64_t kernel[kAxes], steps[kAxes], before[kAxes], after[kAxes];
   read_axes(name, "kernel_size", kernel_size, x.rank, 1, 1, kernel);
   read_axes(name, "stride", stride.is_none() ? kernel_size : stride, x.rank, 1, 1, steps);
   const PaddingSpec spec = read_padding(name, padding, x.rank);
-  if (!output_size.is_none()) {
+  const bool given = !output_size.is_none();
+  if (given) {
     read_axes(name, "output_size", output_size, x.rank, 1, 1, size);
-    return;
-  }
-  if (spec.kind != PaddingSpec::Kind::pairs && spec.kind != PaddingSpec::Kind::valid) {
+  } else if (spec.kind != PaddingSpec::Kind::pairs && spec.kind != PaddingSpec::Kind::valid) {
     throw py::value_error(function + ": padding is " + std::string(py::repr(padding)) +
                           ", which fits several sizes; name one with output_size");
   }
-  for (int i = 0; i < kAxes; ++i) {
-    size[i] = checked_product(function + ": the result", {x.size[i] - 1, steps[i]}) + kernel[i] -
-              spec.before[i] - spec.after[i];
+  const std::int64_t ones[kAxes] = {1, 1, 1};
+  resolve_padding(spec, given ? size : ones, kernel, steps, ones, before, after);
+  for (int i = kAxes - x.rank; i < kAxes; ++i) {
+    const std::string axis = "spatial axis " + std::to_string(i - (kAxes - x.rank));
+    const std::int64_t whole = checked_product(function + ": the result", {x.size[i] - 1, steps[i]}) +
+                               kernel[i] - before[i] - after[i];
+    if (!given) size[i] = whole;
     if (size[i] < 1) {
-      throw py::value_error(function + ": padding leaves nothing of spatial axis " +
-                            std::to_string(i - (kAxes - x.rank)) + ", whose size would be " +
+      throw py::value_error(function + ": padding leaves nothing of " + axis + ", whose size would be " +
                             std::to_string(size[i]));
     }
+    if (size[i] <= whole - steps[i] || size[i] >= whole + steps[i]) {
+      const std::int64_t least = std::max<std::int64_t>(whole - steps[i] + 1, 1);
+      throw py::value_error(function + ": output_size has the value " + std::to_string(size[i]) + " for " +
+                            axis + ", expected " + std::to_string(least) + " to " +
+                            std::to_string(whole + steps[i] - 1) + ", less than a stride from " +
+                            std::to_string(whole));
+    }
   }
+  if (!given) std::fill(size, size + kAxes - x.rank, 1);
 }
 
 py::object max_unpool(int rank, const py::object& x, const py::object& indices, const py::object& kernel_size,

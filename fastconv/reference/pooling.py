@@ -22,6 +22,7 @@ from .geometry import (
     per_axis,
     pool_windows,
     trailing,
+    window_pads,
 )
 
 
@@ -278,22 +279,26 @@ def unpooled_sizes(
     padding: Padding,
     output_size: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """Return the spatial sizes that a max_unpool restores."""
+    """Return the spatial sizes that a max_unpool restores.
+
+    Where the caller names them they must be less than a stride from those that the windows cover exactly.
+    """
     rank = len(sizes)
     kernel = per_axis("kernel_size", kernel_size, rank)
     steps = kernel if stride is None else per_axis("stride", stride, rank)
-    if output_size is not None:
-        return per_axis("output_size", output_size, rank)
-    if isinstance(padding, str) and padding != "valid":
+    given = None if output_size is None else per_axis("output_size", output_size, rank)
+    if given is None and isinstance(padding, str) and padding != "valid":
         raise ValueError(f"padding={padding!r} fits several sizes: max_unpool needs output_size")
-    pads = explicit_pads(0 if isinstance(padding, str) else padding, rank)
+    pads = window_pads(padding, given or sizes, kernel, steps)
     restored = tuple(
         (size - 1) * step + k - before - after
         for size, step, k, (before, after) in zip(sizes, steps, kernel, pads, strict=True)
     )
-    if min(restored) < 1:
+    if given is None and min(restored) < 1:
         raise ValueError(f"padding {pads} leaves nothing of the result: its sizes would be {restored}")
-    return restored
+    if given and any(abs(g - n) >= step for g, n, step in zip(given, restored, steps, strict=True)):
+        raise ValueError(f"output_size {given} must be less than the stride {steps} away from {restored}")
+    return given or restored
 
 
 def max_unpool(

@@ -95,7 +95,8 @@ _ARGUMENTS = {
     The route to take: "implicit_gemm", "winograd" or "direct"; `fastconv.explain` tells which one
     "auto" takes, and why.""",
     "out": """out : ndarray, optional
-    Array of the result's shape and dtype to write the result to.""",
+    Array of the result's shape and dtype to write the result to. Each of its elements has its own
+    memory.""",
     "dy": """dy : array of shape (N, C, {output})
     Gradient of the loss with respect to the result, or (N, {output}, C) with
     `data_format="channels_last"`. `N` may be left out where the forward call left it out.""",

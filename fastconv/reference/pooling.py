@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from .geometry import (
     PerAxis,
     Windows,
     check_not_empty,
-    explicit_pads,
+    is_sequence,
     per_axis,
     pool_windows,
     trailing,
@@ -73,7 +74,7 @@ def adaptive_windows(size: int, count: int) -> Iterator[slice]:
 
 def adaptive_sizes(output_size: int | Sequence[int | None] | None, sizes: Sequence[int]) -> tuple[int, ...]:
     """Return `output_size` with ``None`` replaced by the input's size."""
-    entries = output_size if isinstance(output_size, Sequence) else [output_size] * len(sizes)
+    entries: Sequence[Any] = list(output_size) if is_sequence(output_size) else [output_size] * len(sizes)
     if len(entries) != len(sizes):
         raise ValueError(f"output_size must have {len(sizes)} entries, got {output_size!r}")
     return per_axis(

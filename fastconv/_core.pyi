@@ -270,18 +270,27 @@ def available_isas() -> tuple[str, ...]: ...
 def set_isa(name: str) -> None: ...
 def explain(
     operation: str,
+    rank: int,
+    transposed: bool,
+    gradient: bool,
     x_shape: Shape,
     w_shape: Shape,
     dtype: DTypeLike,
+    *,
     stride: Sizes,
     padding: Padding,
     dilation: Sizes,
     groups: int,
     padding_mode: str,
     data_format: str,
+    activation: str | None,
     precision: str | None,
     algorithm: str,
     output_padding: Sizes,
+    needs: Sequence[bool],
+    b: Array | None,
+    y: Array | None,
+    out: NDArray[Any] | None,
 ) -> dict[str, Any]: ...
 def config() -> dict[str, Any]: ...
 def clear_cache() -> None: ...

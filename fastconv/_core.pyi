@@ -136,6 +136,9 @@ def max_unpool(
 def max_pool_grad(
     rank: int, dy: Array, indices: Array, input_shape: Shape, data_format: str
 ) -> NDArray[Any]: ...
+def adaptive_max_pool_grad(
+    rank: int, dy: Array, indices: Array, input_shape: Shape, data_format: str
+) -> NDArray[Any]: ...
 def avg_pool_grad(
     rank: int,
     dy: Array,
@@ -257,6 +260,7 @@ def linear_grad(
 ) -> tuple[Gradient, Gradient, Gradient]: ...
 
 # Run time
+def as_array(function: str, name: str, value: Array) -> NDArray[Any]: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def set_precision(p: str) -> None: ...
@@ -266,18 +270,27 @@ def available_isas() -> tuple[str, ...]: ...
 def set_isa(name: str) -> None: ...
 def explain(
     operation: str,
+    rank: int,
+    transposed: bool,
+    gradient: bool,
     x_shape: Shape,
     w_shape: Shape,
     dtype: DTypeLike,
+    *,
     stride: Sizes,
     padding: Padding,
     dilation: Sizes,
     groups: int,
     padding_mode: str,
     data_format: str,
+    activation: str | None,
     precision: str | None,
     algorithm: str,
     output_padding: Sizes,
+    needs: Sequence[bool],
+    b: Array | None,
+    y: Array | None,
+    out: NDArray[Any] | None,
 ) -> dict[str, Any]: ...
 def config() -> dict[str, Any]: ...
 def clear_cache() -> None: ...

@@ -57,7 +57,7 @@ _ARGUMENTS = {
     `input * stride` long. As numbers: {padding_forms}""",
     "output_padding": """output_padding : int or sequence of {ints}, default 0
     Elements added to the output at the end of each spatial axis, since a strided convolution maps
-    several input sizes to one output size.""",
+    several input sizes to one output size. With `padding="same"`, which names the size, 0 alone.""",
     "dilation": """dilation : int or sequence of {ints}, default 1
     Distance between neighbouring elements of the window along each spatial axis.""",
     "groups": """groups : int, default 1
@@ -95,7 +95,8 @@ _ARGUMENTS = {
     The route to take: "implicit_gemm", "winograd" or "direct"; `fastconv.explain` tells which one
     "auto" takes, and why.""",
     "out": """out : ndarray, optional
-    Array of the result's shape and dtype to write the result to.""",
+    Array of the result's shape and dtype to write the result to. Each of its elements has its own
+    memory.""",
     "dy": """dy : array of shape (N, C, {output})
     Gradient of the loss with respect to the result, or (N, {output}, C) with
     `data_format="channels_last"`. `N` may be left out where the forward call left it out.""",

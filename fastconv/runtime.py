@@ -1,5 +1,6 @@
 """Run-time controls: threads, precision, the memory pool, and what the library says about itself."""
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import DTypeLike
 
-from fastconv import _core
-from fastconv._typing import Activation, DataFormat, Padding, PaddingMode, Precision, Shape, Sizes
+from fastconv import _core, functional, grad
+from fastconv._typing import Precision, Shape
 
 
 def set_num_threads(n: int) -> None:
@@ -21,14 +22,14 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        Number of threads, at least 1.
+        Number of threads, from 1 to 1024.
 
     Raises
     ------
     TypeError
         If `n` is no integer.
     ValueError
-        If `n` is smaller than 1.
+        If `n` is smaller than 1 or larger than 1024.
 
     Examples
     --------
@@ -69,14 +70,14 @@ def threads(n: int) -> Iterator[None]:
     Parameters
     ----------
     n : int
-        Number of threads, at least 1.
+        Number of threads, from 1 to 1024.
 
     Raises
     ------
     TypeError
         If `n` is no integer.
     ValueError
-        If `n` is smaller than 1.
+        If `n` is smaller than 1 or larger than 1024.
 
     Examples
     --------
@@ -197,7 +198,8 @@ class Explanation:
     flops, bytes : int
         Multiplications and additions; bytes of inputs and results.
     output_shape : tuple of int
-        Shape of the result.
+        Shape of the result; for a gradient that of `dy`, the result of the forward call. The gradients
+        themselves have the shapes of input and filters.
     reasons : tuple of str
         Why each faster route does not serve this call.
     """
@@ -217,9 +219,10 @@ class Explanation:
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
+        direction = "of dy" if self.operation.startswith("grad.") else "->"
         rows, columns = self.tile
         lines = [
-            f"{self.operation} -> {self.dtype} {self.output_shape}",
+            f"{self.operation} {direction} {self.dtype} {self.output_shape}",
             f"  algorithm  {self.algorithm}",
             f"  isa        {self.isa}",
             f"  threads    {self.threads}",
@@ -234,22 +237,23 @@ class Explanation:
         return "\n".join(lines)
 
 
+_EXPLAINED = {
+    f"{prefix}{name}": getattr(module, name)
+    for prefix, module in (("", functional), ("grad.", grad))
+    for kind in ("conv", "conv_transpose")
+    for name in (f"{kind}1d", f"{kind}2d", f"{kind}3d")
+}
+_KEYWORDS_OF_SOME = {
+    "padding_mode": "zeros",
+    "output_padding": 0,
+    "needs": (True, True, True),
+    "y": None,
+    "out": None,
+}
+
+
 def explain(
-    operation: str,
-    x_shape: Shape,
-    w_shape: Shape,
-    *,
-    dtype: DTypeLike = "float32",
-    stride: Sizes = 1,
-    padding: Padding = 0,
-    output_padding: Sizes = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
-    data_format: DataFormat = "channels_first",
-    activation: Activation | None = None,
-    precision: Precision | None = None,
-    algorithm: str = "auto",
+    operation: str, x_shape: Shape, w_shape: Shape, *, dtype: DTypeLike = "float32", **keywords: Any
 ) -> Explanation:
     """Tell how a convolution would be computed, without computing it.
 
@@ -261,11 +265,10 @@ def explain(
         Shapes of the input and of the filters.
     dtype : dtype, default "float32"
         Element type of the arrays.
-    stride, padding, output_padding, dilation, groups, padding_mode, data_format, precision, algorithm
-        The keywords of the call, as in `conv2d` and `conv_transpose2d`.
-    activation : str, optional
-        Taken so that all keywords of a call can be handed over. It is fused into every route, and so changes
-        none.
+    **keywords
+        Those of the call, as in `conv2d`, `conv_transpose2d` and their gradients. Arrays among them (`b`,
+        `y`, `out`) may be left out, even where the call wants them; they are checked and change no plan. An
+        activation is fused into every route, and changes none either.
 
     Returns
     -------
@@ -287,10 +290,29 @@ def explain(
     >>> plan.flops == 2 * 64 * 3 * 3 * 8 * 128 * 28 * 28
     True
     """
+    if not isinstance(operation, str):
+        raise TypeError(f"explain: operation must be a str, got {operation!r}")
+    if operation not in _EXPLAINED:
+        raise ValueError(f"explain: operation is {operation!r}, expected one of {', '.join(_EXPLAINED)}")
+    taken: dict[str, Any] = {
+        name: parameter.default
+        for name, parameter in inspect.signature(_EXPLAINED[operation]).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    for name in keywords:
+        if name not in taken:
+            raise TypeError(f"explain: {operation} takes no keyword {name!r}, only {', '.join(taken)}")
+    arguments: dict[str, Any] = _KEYWORDS_OF_SOME | taken | keywords
     plan = _core.explain(
-        operation, x_shape, w_shape, dtype, stride, padding, dilation, groups, padding_mode, data_format,
-        precision, algorithm, output_padding,
-    )  # fmt: skip
+        operation,
+        int(operation[-2]),
+        "transpose" in operation,
+        operation.startswith("grad."),
+        x_shape,
+        w_shape,
+        dtype,
+        **arguments,
+    )
     plan |= {name: tuple(plan[name]) for name in ("tile", "output_shape", "reasons")}
     return Explanation(**plan)
 

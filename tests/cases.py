@@ -335,7 +335,7 @@ def _transpose_sweep() -> list[ConvTransposeCase]:
     images = {1: (2, 4, 11), 2: (2, 4, 5, 7), 3: (2, 4, 4, 3, 5)}
     for rank in (1, 2, 3):
         for stride, dilation, padding in itertools.product(STRIDES[rank], DILATIONS[rank], paddings[rank]):
-            for output_padding in (0, 1) if stride == 2 else (0,):
+            for output_padding in (0, 1) if stride == 2 and padding != "same" else (0,):
                 number = next(turn)
                 groups = (1, 2, 4)[number % 3]
                 cases.append(
@@ -365,7 +365,6 @@ CONV_TRANSPOSE_CASES = [
         x=(2, 3, 4, 5),
         w=(3, 4, 2, 1),
         stride=3,
-        output_padding=2,
         padding="same",
     ),
     ConvTransposeCase(note="crops more than it overlaps", x=(1, 3, 9, 8), w=(3, 4, 3, 3), padding=(4, 3)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import numpy as np
 import pytest
 from agreement import BFLOAT16, DTYPES, Guarded, assert_agrees, assert_same_bits, exact_inputs
@@ -9,7 +12,7 @@ from cases import CONV_CASES, CONV_TRANSPOSE_CASES, FORMATS, ConvCase, ConvTrans
 from test_conv import exact_result, name_of
 
 import fastconv as fc
-from fastconv import reference
+from fastconv import _core, reference, signal
 
 # ---------------------------------------------------------------- views with the values of a plain array
 
@@ -136,8 +139,8 @@ def test_pools_read_any_view(view, data_format, dtype):
             fc.grad.avg_pool2d(dy, x.shape, 3, stride=2, **layout),
         ),
         (
-            fc.max_unpool2d(view(y), viewed_indices, 3, output_size=sizes, **layout),
-            fc.max_unpool2d(y, indices, 3, output_size=sizes, **layout),
+            fc.max_unpool2d(view(y), viewed_indices, 3, stride=2, output_size=sizes, **layout),
+            fc.max_unpool2d(y, indices, 3, stride=2, output_size=sizes, **layout),
         ),
     ]:
         np.testing.assert_allclose(actual.astype(float), expected.astype(float), rtol=1e-6, atol=1e-6)
@@ -199,6 +202,188 @@ def test_torch_tensors_are_arrays():
     assert_same_bits(y, fc.conv2d(x, w))
     channels_last = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
     assert_agrees(fc.conv2d(channels_last, w), reference.conv2d(*exact_inputs(x, w)), np.float32)
+
+
+@pytest.mark.parametrize("library", ["torch", "jax.numpy"])
+def test_bfloat16_of_other_libraries(library):
+    other = pytest.importorskip(library, reason=f"{library} is not installed: no arrays to hand over")
+    x, w = (other.ones(shape, dtype=other.bfloat16) for shape in ((1, 2, 5, 6), (3, 2, 3, 3)))
+    plain = np.ones((1, 2, 5, 6), BFLOAT16), np.ones((3, 2, 3, 3), BFLOAT16)
+    assert_same_bits(fc.conv2d(x, w), fc.conv2d(*plain))
+    assert_same_bits(fc.max_pool2d(x, 2), fc.max_pool2d(plain[0], 2))
+    assert_same_bits(signal.laplace(x), signal.laplace(plain[0]))
+
+
+class DLTensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+DELETER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Managed(ctypes.Structure):
+    _fields_ = (("tensor", DLTensor), ("manager", ctypes.c_void_p), ("deleter", DELETER))
+
+
+class ManagedVersioned(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("manager", ctypes.c_void_p),
+        ("deleter", DELETER),
+        ("flags", ctypes.c_uint64),
+        ("tensor", DLTensor),
+    )
+
+
+CAPSULE = ctypes.pythonapi.PyCapsule_New
+CAPSULE.restype, CAPSULE.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+CAPSULE_NAME = ctypes.pythonapi.PyCapsule_GetName
+CAPSULE_NAME.restype, CAPSULE_NAME.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+
+
+class Producer:
+    """A DLPack producer made by hand; `version` None makes the capsules that came before version 1."""
+
+    def __init__(self, array, version=None, flags=0, code=4, bits=16, lanes=1, device=1, strides=True):
+        self.array, self.deleted, self.capsules, self.version = array, 0, [], version
+        ints = ctypes.c_int64 * max(array.ndim, 1)
+        steps = ints(*(n // array.itemsize for n in array.strides)) if strides else None
+        tensor = DLTensor(
+            array.ctypes.data - 4, device, 0, array.ndim, code, bits, lanes, ints(*array.shape), steps, 4
+        )
+        deleter = DELETER(self._delete)
+        if version is None:
+            self.managed = Managed(tensor, None, deleter)
+        else:
+            self.managed = ManagedVersioned(version, 0, None, deleter, flags, tensor)
+
+    def _delete(self, pointer):
+        assert pointer == ctypes.addressof(self.managed)
+        self.deleted += 1
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __dlpack__(self, **keywords):
+        if self.version is None and keywords:
+            raise TypeError("__dlpack__() takes no keywords")
+        name = b"dltensor" if self.version is None else b"dltensor_versioned"
+        self.capsules.append(CAPSULE(ctypes.addressof(self.managed), name, None))
+        return self.capsules[-1]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "writable"), [({}, False), ({"version": 1}, True), ({"version": 1, "flags": 1}, False)]
+)
+@pytest.mark.parametrize("view", [np.array, transposed, negative_strides, every_second_element])
+def test_dlpack_capsules_are_taken_over(view, keywords, writable):
+    """Without a copy, for as long as the array lives, and the deleter is called once."""
+    plain = view(np.arange(24).reshape(2, 3, 4).astype(BFLOAT16))
+    producer = Producer(plain, **keywords)
+    array = _core.as_array("f", "x", producer)
+    assert_same_bits(array, plain)
+    assert array.strides == plain.strides
+    assert array.ctypes.data == plain.ctypes.data
+    assert array.flags.writeable == writable
+    (capsule,) = producer.capsules
+    assert CAPSULE_NAME(capsule).startswith(b"used_dltensor")
+    part = array[1:]
+    del array
+    assert producer.deleted == 0
+    del part
+    assert producer.deleted == 1
+
+
+def test_dlpack_capsules_without_strides_or_elements():
+    plain = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    assert_same_bits(_core.as_array("f", "x", Producer(plain, code=2, bits=32, strides=False)), plain)
+    empty = Producer(plain[:0], code=2, bits=32)
+    assert _core.as_array("f", "x", empty).shape == (0, 3, 4)
+    assert empty.deleted == 1
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "match"),
+    [
+        ({"code": 10, "bits": 8}, TypeError, "f: x .*code 10, 8 bits"),
+        ({"lanes": 2}, TypeError, "f: x .*2 lanes"),
+        ({"code": 2, "bits": 128}, TypeError, "f: x .*128 bits"),
+        ({"version": 2}, TypeError, "f: x .*version"),
+        ({"device": 2}, ValueError, "f: x lies on a CUDA device"),
+        ({"device": 8}, ValueError, "f: x lies on a DLPack device of kind 8"),
+    ],
+)
+def test_dlpack_capsules_that_are_given_back(keywords, error, match):
+    producer = Producer(np.ones((2, 3), BFLOAT16), **keywords)
+    with pytest.raises(error, match=match):
+        _core.as_array("f", "x", producer)
+    assert producer.deleted == 1
+
+
+def test_bfloat16_without_ml_dtypes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(TypeError, match=r"f: x .*bfloat16.*pip install ml_dtypes"):
+        _core.as_array("f", "x", Producer(np.ones(3, BFLOAT16)))
+
+
+# ---------------------------------------------------------------- byte order
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", ">f8", "<f8", ">f2"])
+def test_arrays_of_either_byte_order(dtype):
+    x = np.random.default_rng(0).standard_normal((1, 2, 7, 6)).astype(dtype)
+    w = np.random.default_rng(1).standard_normal((3, 2, 3, 3)).astype(dtype)
+    native = np.dtype(dtype).newbyteorder("=")
+    plain_x, plain_w = x.astype(native), w.astype(native)
+    for actual, expected in [
+        (fc.conv2d(x, w), fc.conv2d(plain_x, plain_w)),
+        (fc.conv2d(x, plain_w), fc.conv2d(plain_x, plain_w)),
+        (fc.avg_pool2d(x, 2), fc.avg_pool2d(plain_x, 2)),
+        (signal.convolve(x, w), signal.convolve(plain_x, plain_w)),
+        (signal.convolve2d(x[0, 0], w[0, 0]), signal.convolve2d(plain_x[0, 0], plain_w[0, 0])),
+        (signal.sobel(x), signal.sobel(plain_x)),
+        (signal.gaussian(x, 1.5), signal.gaussian(plain_x, 1.5)),
+    ]:
+        assert_same_bits(actual, expected)
+
+
+# ---------------------------------------------------------------- ints
+
+INTS = [np.int64, np.array, lambda n: np.array(n, np.uint8)]
+
+
+@pytest.mark.parametrize("number", INTS, ids=["scalar", "array", "uint8 array"])
+@pytest.mark.parametrize("module", [fc, reference], ids=["fastconv", "reference"])
+def test_integers_of_any_kind(module, number):
+    """Whatever has `__index__` is an int: arrays without axes too."""
+    x, w = np.arange(2 * 49.0).reshape(1, 2, 7, 7), np.ones((2, 1, 2, 2))
+    conv = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}
+    numbers = {name: number(n) for name, n in conv.items()}
+    assert_same_bits(module.conv2d(x, w, **numbers), module.conv2d(x, w, **conv))
+    for name in ("max_pool2d", "avg_pool2d"):
+        pool = getattr(module, name)
+        given = pool(x, number(3), stride=number(2), padding=number(1))
+        assert_same_bits(given, pool(x, 3, stride=2, padding=1))
+    for size in (number(3), (number(3), None), np.array([3, 7])):
+        expected = module.adaptive_avg_pool2d(x, 3 if size is not np.array and np.ndim(size) == 0 else (3, 7))
+        assert_same_bits(module.adaptive_avg_pool2d(x, size), expected)
+    assert_same_bits(module.channel_max_pool(x, number(2)), module.channel_max_pool(x, 2))
+    pair = ((number(0), number(1)), np.array([1, 1]))
+    assert_same_bits(
+        module.conv2d(x, w[:, [0, 0]], padding=pair), module.conv2d(x, w[:, [0, 0]], padding=((0, 1), (1, 1)))
+    )
 
 
 # ---------------------------------------------------------------- results

@@ -7,6 +7,7 @@ import pytest
 from agreement import BFLOAT16
 
 import fastconv as fc
+from fastconv import _core, nn, signal
 
 F32 = np.float32
 
@@ -21,6 +22,9 @@ WT = ones(16, 8, 3, 3)
 DY = ones(2, 32, 7, 6)
 INDICES = np.zeros((2, 16, 4, 4), np.int64)
 HUGE = 2**62
+
+
+MASKED = np.ma.masked_array(X, X > 0)
 
 
 class NoArray:
@@ -43,6 +47,13 @@ CONV_ERRORS = {
     ),
     "mixed bias": (lambda: fc.conv2d(X, W, B.astype(np.float16)), TypeError, r"b\b.*float16|float16.*\bb\b"),
     "a list": (lambda: fc.conv2d(X.tolist(), W), TypeError, r"x.*list"),
+    "masked": (lambda: fc.conv2d(MASKED, W), TypeError, r"conv2d: x is a masked array.*x\.filled\("),
+    "masked filters": (lambda: fc.conv2d(X, np.ma.array(W)), TypeError, r"conv2d: w is a masked.*w\.filled"),
+    "no elements of numbers": (
+        lambda: fc.conv2d(X.astype(np.complex64), W),
+        TypeError,
+        r"x.*complex.*not supp",
+    ),
     "None": (lambda: fc.conv2d(X, None), TypeError, r"w.*NoneType"),
     "no array": (lambda: fc.conv2d(X, W, NoArray()), TypeError, r"b.*NoArray"),
     # shapes
@@ -111,6 +122,13 @@ CONV_ERRORS = {
     "activation": (lambda: fc.conv2d(X, W, activation="swish"), ValueError, r"activation.*'swish'.*silu"),
     "precision": (lambda: fc.conv2d(X, W, precision="float32"), ValueError, r"precision.*'float32'.*highest"),
     "algorithm": (lambda: fc.conv2d(X, W, algorithm="magic"), ValueError, r"algorithm.*'?magic"),
+    "stride array": (
+        lambda: fc.conv2d(X, W, stride=np.array(1.0)),
+        TypeError,
+        r"conv2d: stride.*array\(1\.\)",
+    ),
+    "stride truth": (lambda: fc.conv2d(X, W, stride=np.array(True)), TypeError, r"conv2d: stride.*True"),
+    "groups truth": (lambda: fc.conv2d(X, W, groups=True), TypeError, r"conv2d: groups.*True"),
     # transposed
     "transposed channels": (lambda: fc.conv_transpose2d(X, W), ValueError, r"x has 16 channels.*32"),
     "transposed groups": (lambda: fc.conv_transpose2d(X, WT, groups=3), ValueError, r"groups=3"),
@@ -119,6 +137,16 @@ CONV_ERRORS = {
         lambda: fc.conv_transpose2d(X, WT, output_padding=1),
         ValueError,
         r"output_padding.*1",
+    ),
+    "output padding with same": (
+        lambda: fc.conv_transpose2d(X, WT, stride=2, padding="same", output_padding=(0, 1)),
+        ValueError,
+        r"conv_transpose2d: output_padding is \(0, 1\).*padding='same'",
+    ),
+    "gradient's output padding with same": (
+        lambda: fc.grad.conv_transpose2d(X, X, WT, stride=2, padding="same", output_padding=1),
+        ValueError,
+        r"grad.conv_transpose2d: output_padding is 1.*padding='same'",
     ),
     "transposed full": (lambda: fc.conv_transpose2d(X, WT, padding="full"), ValueError, r"padding.*'full'"),
     "nothing left": (lambda: fc.conv_transpose2d(X, WT, padding=9), ValueError, r"padding"),
@@ -142,6 +170,12 @@ CONV_ERRORS = {
     ),
     "y missing": (lambda: fc.grad.conv2d(DY, X, W, activation="tanh"), ValueError, r"\by\b"),
     "needs": (lambda: fc.grad.conv2d(DY, X, W, needs=(True, True)), ValueError, r"needs"),
+    "needs a word": (
+        lambda: fc.grad.conv2d(DY, X, W, needs="abc"),
+        ValueError,
+        r"needs is 'abc'.*three bools",
+    ),
+    "needs numbers": (lambda: fc.grad.conv2d(DY, X, W, needs=(1, 0, 1)), TypeError, r"needs\[0\].*bool.*1"),
     "transposed dy": (lambda: fc.grad.conv_transpose2d(X, X, WT), ValueError, r"dy"),
 }
 
@@ -165,9 +199,20 @@ POOL_ERRORS = {
     "data format": (lambda: fc.max_pool2d(X, 2, data_format="NHWC"), ValueError, r"data_format.*'NHWC'"),
     "empty image": (lambda: fc.max_pool2d(X[..., :0], 2), ValueError, r"x"),
     "output size axes": (lambda: fc.adaptive_avg_pool2d(X, (1, 2, 3)), ValueError, r"output_size"),
+    "masked": (lambda: fc.max_pool2d(MASKED, 2), TypeError, r"max_pool2d: x is a masked array.*filled"),
+    "masked indices": (
+        lambda: fc.max_unpool2d(ones(2, 16, 4, 4), np.ma.array(INDICES), 2),
+        TypeError,
+        r"max_unpool2d: indices is a masked array",
+    ),
     "output size -1": (lambda: fc.adaptive_max_pool2d(X, -1), ValueError, r"output_size.*-1"),
     "global without batch": (lambda: fc.global_max_pool(X[0, 0]), ValueError, r"x.*\(9, 8\)"),
     "channel window": (lambda: fc.channel_max_pool(X, 17), ValueError, r"pool_size.*17.*16|16.*17"),
+    "channel window of a tuple": (
+        lambda: fc.channel_max_pool(X, (2,)),
+        TypeError,
+        r"channel_max_pool: pool_size.*\(2,\)",
+    ),
     "channel stride": (lambda: fc.channel_avg_pool(X, 2, stride=0), ValueError, r"stride.*0"),
     "index dtype": (
         lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES.astype(np.int32), 2),
@@ -185,6 +230,43 @@ POOL_ERRORS = {
         lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES, 2, output_size=(8, 8, 8)),
         ValueError,
         r"output_size",
+    ),
+    "far unpool size": (
+        lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES, 2, output_size=(1000, 8)),
+        ValueError,
+        r"max_unpool2d: output_size has the value 1000.*axis 0, expected 7 to 9",
+    ),
+    "near unpool size": (
+        lambda: fc.max_unpool2d(ones(2, 16, 4, 4), INDICES, 3, stride=2, padding=1, output_size=(8, 9)),
+        ValueError,
+        r"output_size has the value 9 for spatial axis 1, expected 6 to 8",
+    ),
+    "unpool size with pairs": (
+        lambda: fc.max_unpool1d(
+            ones(1, 1, 4), INDICES[:1, :1, 0], 3, stride=2, padding=((0, 1),), output_size=(6,)
+        ),
+        ValueError,
+        r"output_size has the value 6 .*expected 7 to 9",
+    ),
+    "where the index is": (
+        lambda: fc.max_unpool1d(ones(1, 1, 4), np.array([[[0, 2, 99, 8]]]), 2),
+        ValueError,
+        r"max_unpool1d: indices\.flat\[2\] is 99, expected .*0 to 7",
+    ),
+    "where the gradient's index is": (
+        lambda: fc.grad.adaptive_max_pool1d(ones(1, 4), np.array([[0, 2, 3, -5]]), (1, 8)),
+        ValueError,
+        r"grad.adaptive_max_pool1d: indices\.flat\[3\] is -5, expected .*0 to 7",
+    ),
+    "empty input shape": (
+        lambda: fc.grad.max_pool2d(ones(2, 16, 4, 4), INDICES, (2, 16, 0, 8)),
+        ValueError,
+        r"input_shape.*\(2, 16, 0, 8\).*at least 1",
+    ),
+    "negative input shape": (
+        lambda: fc.grad.max_pool2d(ones(2, 16, 4, 4), INDICES, (2, 16, -9, 8)),
+        ValueError,
+        r"input_shape.*\(2, 16, -9, 8\)",
     ),
     "gradient's index": (
         lambda: fc.grad.max_pool2d(ones(2, 16, 4, 4), INDICES + 72, X.shape),
@@ -236,12 +318,89 @@ def test_pools(call, error, match):
         call()
 
 
+# ---------------------------------------------------------------- DLPack
+
+
+class Exporter:
+    """An object that speaks DLPack as it is told to."""
+
+    def __init__(self, capsule, device=(1, 0)):
+        self.capsule, self.device = capsule, device
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, **keywords):
+        return self.capsule()
+
+
+USED = np.ones(3).__dlpack__()
+np.from_dlpack(Exporter(lambda: USED))
+
+EXPORTERS = {
+    "raises": (Exporter(lambda: 1 // 0), TypeError, "division"),
+    "raises without a word": (Exporter(lambda: (_ for _ in ()).throw(KeyError())), TypeError, "KeyError"),
+    "no capsule": (Exporter(lambda: 5), TypeError, "gave 5"),
+    "used capsule": (Exporter(lambda: USED), TypeError, "used_dltensor"),
+    "no device": (Exporter(lambda: USED, device=None), TypeError, "NoneType"),
+    "CUDA": (Exporter(lambda: USED, device=(2, 0)), ValueError, "CUDA.*copy the array to the host"),
+    "another device": (Exporter(lambda: USED, device=(8, 0)), ValueError, "device of kind 8"),
+}
+
+
+def calls_with(value):
+    return {
+        "conv2d: x": lambda: fc.conv2d(value, W),
+        "conv2d: b": lambda: fc.conv2d(X, W, value),
+        "avg_pool2d: x": lambda: fc.avg_pool2d(value, 2),
+        "max_unpool2d: indices": lambda: fc.max_unpool2d(ones(2, 16, 4, 4), value, 2),
+        "convolve: a": lambda: signal.convolve(value, B),
+        "sobel: image": lambda: signal.sobel(value),
+        "cross_entropy: labels": lambda: nn.losses.cross_entropy(ones(2, 3), value),
+    }
+
+
+@pytest.mark.parametrize(("exporter", "error", "match"), EXPORTERS.values(), ids=EXPORTERS)
+def test_dlpack_that_fails(exporter, error, match):
+    """The error names function and argument, in the words of the array's own library."""
+    for where, call in calls_with(exporter).items():
+        with pytest.raises(error, match=f"^{where} .*{match}"):
+            call()
+
+
+def test_tensors_that_cannot_be_handed_over():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: no tensors to hand over")
+    for tensor, match in [
+        (torch.ones(2, 2, requires_grad=True), r"detach\(\)"),
+        (torch.ones(2, 2).to_sparse(), "strided"),
+        (torch.ones(2, 2).to(torch.float8_e4m3fn), "8 bits"),
+        (torch.ones(2, 2, device="meta"), "meta"),
+    ]:
+        for where, call in calls_with(tensor).items():
+            with pytest.raises(TypeError, match=f"^{where} .*{match}"):
+                call()
+
+
+def test_an_interrupt_in_a_foreign_array_ends_the_program():
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fc.conv2d(Exporter(interrupt), W)
+
+
 # ---------------------------------------------------------------- out
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def strided(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Return a view of writable memory in which elements may share their place."""
+    memory = np.zeros(4000, F32)
+    return np.lib.stride_tricks.as_strided(memory[1000:], shape, strides)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +412,10 @@ def read_only(array: np.ndarray) -> np.ndarray:
         (ones(2, 32, 7, 6, dtype=np.int32), TypeError, r"out.*int32.*float32"),
         (read_only(ones(2, 32, 7, 6)), ValueError, r"out.*read-only"),
         ([0.0], TypeError, r"out.*list"),
+        (np.ma.array(ones(2, 32, 7, 6)), TypeError, r"out.*masked"),
+        (strided((2, 32, 7, 6), (0, 168, 24, 4)), ValueError, r"out.*\(0, 168, 24, 4\).*share memory"),
+        (strided((2, 32, 7, 6), (5376, 168, 20, 4)), ValueError, r"out.*share memory"),
+        (strided((2, 32, 7, 6), (5376, 168, -8, 28)), ValueError, r"out.*share memory"),
     ],
 )
 def test_out(out, error, match):
@@ -338,6 +501,31 @@ def test_sizes_that_overflow_or_do_not_fit(call):
     with pytest.raises((MemoryError, ValueError)):
         call()
     assert fc.cache_info().bytes_in_use == before
+
+
+NAMED = {
+    "conv1d": TOO_LARGE["terabytes out"],
+    "conv_transpose1d": TOO_LARGE["transposed"],
+    "max_pool1d": TOO_LARGE["pool out"],
+    "adaptive_avg_pool2d": TOO_LARGE["adaptive"],
+    "adaptive_max_pool1d": TOO_LARGE["adaptive max"],
+    "channel_max_pool": TOO_LARGE["channels"],
+    "grad.max_pool1d": TOO_LARGE["max gradient"],
+    "grad.global_avg_pool": TOO_LARGE["global gradient"],
+    "max_unpool1d": lambda: fc.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), TERA, stride=2),
+    "softmax": lambda: _core.softmax(broadcast(8, TERA)),
+}
+
+
+@pytest.mark.parametrize(("function", "call"), NAMED.items(), ids=NAMED)
+def test_sizes_that_do_not_fit_are_named(function, call):
+    """By the function, with the shape of the result, and the bytes where they can be counted."""
+    with pytest.raises(
+        (MemoryError, ValueError), match=rf"^{function}: .*(the result|a copy of x) of shape \(.*\)"
+    ) as caught:
+        call()
+    if caught.type is MemoryError:
+        assert "could not get" in str(caught.value) and "bytes" in str(caught.value)
 
 
 def test_a_convolution_reads_no_more_than_it_needs():

@@ -16,6 +16,7 @@ from cases import (
 )
 from plain_loops import each_axis, numeric_pads
 
+import fastconv
 from fastconv import reference
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: no second opinion from it")
@@ -203,6 +204,23 @@ def test_adaptive_pools_are_torchs(case: AdaptiveCase, kind):
     gradient = operation(case, f"adaptive_{kind}_pool", reference.grad)
     dx = gradient(dy, *([indices] if kind == "max" else []), x.shape, data_format=case.data_format)
     np.testing.assert_allclose(dx, planes_from_torch(tx.grad, case), atol=1e-14)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("size", range(1, 18))
+def test_sizes_of_max_unpool_are_torchs(size, padding):
+    """Both refuse the same ones, and so does the function that is built on them."""
+    y, indices = np.ones((1, 1, 4)), np.zeros((1, 1, 4), np.int64)
+    keywords = {"stride": 3, "padding": padding, "output_size": (size,)}
+    try:
+        torch.nn.functional.max_unpool1d(torch.tensor(y), torch.tensor(indices), 4, **keywords)
+    except ValueError:
+        for module in (reference, fastconv):
+            with pytest.raises(ValueError, match="output_size"):
+                module.max_unpool1d(y, indices, 4, **keywords)
+    else:
+        for module in (reference, fastconv):
+            assert module.max_unpool1d(y, indices, 4, **keywords).shape == (1, 1, size)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import fastconv as fc
@@ -58,6 +60,12 @@ def test_number_of_threads_is_positive(wrong):
     with pytest.raises(ValueError, match="thread"), fc.threads(wrong):
         pytest.fail("the block ran")
     assert fc.get_num_threads() == before
+
+
+@pytest.mark.parametrize("wrong", [0, 1025, 2**40])
+def test_wrong_number_of_threads_is_told(wrong):
+    with pytest.raises(ValueError, match=f"set_num_threads: n is {wrong}, expected .* 1 to 1024"):
+        fc.set_num_threads(wrong)
 
 
 def test_number_of_threads_is_an_integer():
@@ -137,6 +145,64 @@ def test_explain_refuses_what_the_call_would_refuse():
         fc.explain("conv4d", X_SHAPE, W_SHAPE)
 
 
+X, W = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+
+REFUSED = {
+    "activation": ("conv2d", {"activation": "foo"}),
+    "output_padding": ("conv2d", {"output_padding": 5}),
+    "needs of a function": ("conv2d", {"needs": (True, True, True)}),
+    "out of a gradient": ("grad.conv2d", {"out": X}),
+    "needs": ("grad.conv2d", {"needs": "abc"}),
+    "padding_mode": ("conv_transpose2d", {"padding_mode": "reflect"}),
+    "padding": ("conv_transpose2d", {"padding": "full"}),
+    "same": ("conv_transpose2d", {"padding": "same", "stride": 2, "output_padding": 1}),
+    "precision": ("grad.conv2d", {"precision": "float32"}),
+    "bias": ("conv2d", {"b": X}),
+    "bias dtype": ("grad.conv2d", {"b": np.ones(3)}),
+    "y": ("grad.conv2d", {"activation": "relu", "y": X}),
+    "out": ("conv2d", {"out": X}),
+    "no such keyword": ("conv2d", {"strides": 2}),
+}
+
+
+@pytest.mark.parametrize(("operation", "keywords"), REFUSED.values(), ids=REFUSED)
+def test_explain_raises_what_the_call_raises(operation, keywords):
+    function = getattr(fc.grad if operation.startswith("grad.") else fc, operation.removeprefix("grad."))
+    w = W.swapaxes(0, 1) if "transpose" in operation else W
+    dy = [np.ones((1, 3, 3, 3), np.float32)] if operation.startswith("grad.") else []
+    with pytest.raises((TypeError, ValueError)) as of_the_call:
+        function(*dy, X, w, **keywords)
+    with pytest.raises(of_the_call.type, match=list(keywords)[-1]):
+        fc.explain(operation, X.shape, w.shape, **keywords)
+
+
+def test_explain_takes_what_the_call_takes():
+    out = np.empty((1, 3, 3, 3), np.float32)
+    assert fc.explain("conv2d", X.shape, W.shape, b=W[:, 0, 0, 0], out=out).output_shape == out.shape
+    keywords = {"activation": "relu", "y": out, "b": None}
+    whole = fc.explain("grad.conv2d", X.shape, W.shape, needs=(True, True, True), **keywords)
+    assert whole == fc.explain("grad.conv2d", X.shape, W.shape, activation="relu")
+    parts = [
+        fc.explain("grad.conv2d", X.shape, W.shape, needs=needs, **keywords)
+        for needs in ((True, False, True), (False, True, False), (False, False, True))
+    ]
+    assert whole.flops == parts[0].flops + parts[1].flops
+    assert whole.reasons == parts[0].reasons + parts[1].reasons
+    assert whole.bytes + parts[2].bytes == parts[0].bytes + parts[1].bytes
+    assert (parts[2].algorithm, parts[2].flops, parts[2].workspace_bytes) == ("no product", 0, 0)
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(None, TypeError), ("max_pool2d", ValueError), (5, TypeError)])
+def test_explain_names_the_operations_it_knows(wrong, error):
+    with pytest.raises(error, match=f"explain: operation .*{wrong}"):
+        fc.explain(wrong, X.shape, W.shape)
+
+
+def test_explanation_of_a_gradient_says_whose_shape_it_has():
+    plan = fc.explain("grad.conv2d", X.shape, W.shape)
+    assert str(plan).splitlines()[0] == "grad.conv2d of dy float32 (1, 3, 3, 3)"
+
+
 # Configuration and memory
 
 
@@ -184,6 +250,56 @@ fc.conv2d(np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32))
 def test_verbose_calls_are_logged_to_stderr():
     assert "conv2d" in _run("-c", CALL, FASTCONV_VERBOSE="1")[1]
     assert _run("-c", CALL, FASTCONV_VERBOSE="0") == ("", "")
+
+
+VERBOSE = """
+import numpy as np, fastconv as fc
+from fastconv import nn
+x = np.ones((1, 4, 6, 6), np.float32)
+y, indices = fc.max_pool2d(x, 2, return_indices=True)
+fc.avg_pool2d(x, 2), fc.lp_pool2d(x, 2, 2), fc.adaptive_max_pool2d(x, 3), fc.adaptive_avg_pool2d(x, 3)
+fc.global_max_pool(x), fc.global_avg_pool(x), fc.channel_max_pool(x, 2), fc.channel_avg_pool(x, 2)
+fc.max_unpool2d(y, indices, 2)
+fc.grad.max_pool2d(y, indices, x.shape), fc.grad.adaptive_max_pool2d(y, indices, x.shape)
+fc.grad.avg_pool2d(y, x.shape, 2), fc.grad.lp_pool2d(y, x, y, 2, 2), fc.grad.adaptive_avg_pool2d(y, x.shape)
+pixel = np.ones((1, 4), np.float32)
+fc.grad.global_max_pool(pixel, x), fc.grad.global_avg_pool(pixel, x.shape)
+fc.grad.channel_max_pool(x[:, :2], x, 2), fc.grad.channel_avg_pool(x[:, :2], x.shape, 2)
+fc.grad.max_unpool2d(x, indices, y.shape)
+layer = nn.Linear(4, 2, rng=0)
+layer.backward(layer(pixel))
+"""
+
+POOL_LINES = """
+max_pool2d x=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+avg_pool2d x=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+lp_pool2d x=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+adaptive_max_pool2d x=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+adaptive_avg_pool2d x=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+global_max_pool x=(1, 4, 6, 6) float32 to (1, 4)
+global_avg_pool x=(1, 4, 6, 6) float32 to (1, 4)
+channel_max_pool x=(1, 4, 6, 6) float32 to (1, 2, 6, 6)
+channel_avg_pool x=(1, 4, 6, 6) float32 to (1, 2, 6, 6)
+max_unpool2d x=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.max_pool2d dy=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.adaptive_max_pool2d dy=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.avg_pool2d dy=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.lp_pool2d dy=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.adaptive_avg_pool2d dy=(1, 4, 3, 3) float32 to (1, 4, 6, 6)
+grad.global_max_pool dy=(1, 4) float32 to (1, 4, 6, 6)
+grad.global_avg_pool dy=(1, 4) float32 to (1, 4, 6, 6)
+grad.channel_max_pool dy=(1, 2, 6, 6) float32 to (1, 4, 6, 6)
+grad.channel_avg_pool dy=(1, 2, 6, 6) float32 to (1, 4, 6, 6)
+grad.max_unpool2d dy=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
+linear x=(1, 4) w=(2, 4) float32 highest: implicit_gemm
+grad.linear x=(1, 4) w=(2, 4) float32 highest: implicit_gemm
+"""
+
+
+def test_verbose_lines_tell_what_each_call_was():
+    lines = _run("-c", VERBOSE, FASTCONV_VERBOSE="1")[1].splitlines()
+    assert [line.partition(" on ")[0] for line in lines] == POOL_LINES.strip().splitlines()
+    assert all(re.search(r" on \w+, \d+ threads, \d+\.\d+ ms$", line) for line in lines)
 
 
 def test_verbose_calls_go_to_the_logging_of_the_program():

@@ -341,7 +341,13 @@ ONE, TWO, SQUARE = np.ones(3), np.ones((2, 3)), np.ones((2, 2))
             r"correlate: v has dtype bool.*float16 or bfloat16",
         ),
         (lambda: signal.convolve(ONE, ONE * 1j), TypeError, "v has dtype complex128"),
-        (lambda: signal.convolve(ONE.astype(">f8"), ONE), TypeError, "a has dtype >f8"),
+        (lambda: signal.convolve(ONE, ONE * 1j), TypeError, "complex numbers are not supported"),
+        (
+            lambda: signal.convolve([[1.0, 2.0], [3.0]], ONE),
+            TypeError,
+            "convolve: a can't be read.*inhomogen",
+        ),
+        (lambda: signal.convolve(ONE, np.ma.array(ONE)), TypeError, r"convolve: v is a masked.*v\.filled\("),
         (lambda: signal.convolve(ONE, ONE.astype("f4")), TypeError, "a has dtype float64, but v has float32"),
         (lambda: signal.convolve(ONE, 2.0), ValueError, "v is a scalar"),
         (lambda: signal.convolve(ONE, ONE[:0]), ValueError, r"v is empty, of shape \(0,\)"),
@@ -367,7 +373,21 @@ ONE, TWO, SQUARE = np.ones(3), np.ones((2, 3)), np.ones((2, 2))
         (lambda: signal.scharr(TWO, axis=-3), ValueError, "axis is -3"),
         (lambda: signal.sobel(TWO, axis=(1, -1)), ValueError, r"axis is \(1, -1\), expected different axes"),
         (lambda: signal.sobel(TWO, axis=()), ValueError, r"axis is \(\)"),
-        (lambda: signal.sobel(TWO, axis=0.5), TypeError, "float"),
+        (
+            lambda: signal.convolve2d(TWO, TWO, fillvalue=10**400),
+            ValueError,
+            "convolve2d: fillvalue is larger",
+        ),
+        (lambda: signal.sobel(TWO, axis=0.5), TypeError, "sobel: axis is 0.5, expected None, an int or"),
+        (lambda: signal.sobel(TWO, axis=np.array(1.0)), TypeError, r"sobel: axis is array\(1\.\)"),
+        (lambda: signal.sobel(TWO, axis=True), TypeError, "sobel: axis is True"),
+        (lambda: signal.sobel(TWO, axis=((0, 1), 1)), TypeError, r"sobel: axis is \(\(0, 1\), 1\)"),
+        (lambda: signal.sobel(np.ma.array(TWO)), TypeError, "sobel: image is a masked array"),
+        (lambda: signal.gaussian(TWO, "1"), TypeError, "gaussian: sigma is '1', expected one finite"),
+        (lambda: signal.gaussian(TWO, True), TypeError, "gaussian: sigma is True"),
+        (lambda: signal.gaussian(TWO, ((1, 2), 3)), TypeError, r"gaussian: sigma is \(\(1, 2\), 3\)"),
+        (lambda: signal.gaussian(TWO, (1, np.nan)), ValueError, r"gaussian: sigma is \(1, nan\)"),
+        (lambda: signal.gaussian(TWO, 1e300), MemoryError, "gaussian: could not get.*1e"),
         (lambda: signal.gaussian(TWO, -1), ValueError, "sigma is -1"),
         (lambda: signal.gaussian(TWO, np.nan), ValueError, "sigma is nan"),
         (
@@ -380,6 +400,12 @@ ONE, TWO, SQUARE = np.ones(3), np.ones((2, 3)), np.ones((2, 2))
 def test_errors(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_axes_of_any_kind_of_integer() -> None:
+    image = random((4, 5))
+    for axis in (1, np.int64(1), np.array(1), np.array([1]), [np.array(1)], -1):
+        np.testing.assert_array_equal(signal.sobel(image, axis=axis), signal.sobel(image, axis=1))
 
 
 @pytest.mark.parametrize("module", (convolution, filters))

@@ -51,8 +51,11 @@ void for_each_group(const PoolPositions& p, int64_t channel_block, int threads, 
                  }
                });
   if (!good) {
-    throw std::invalid_argument(std::string(p.function) +
-                                ": indices has a value outside of the plane, expected 0 to " +
+    const int64_t count = p.small.batch * p.small.channels * windows;
+    int64_t at = 0;  // the first such one
+    while (at + 1 < count && p.indices[at] >= 0 && p.indices[at] < positions) ++at;
+    throw std::invalid_argument(std::string(p.function) + ": indices.flat[" + std::to_string(at) + "] is " +
+                                std::to_string(p.indices[at]) + ", expected a position in the plane, 0 to " +
                                 std::to_string(positions - 1));
   }
 }

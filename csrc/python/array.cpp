@@ -1,16 +1,18 @@
 #include "python/array.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 
 #include "core/backend.h"
 #include "core/checked.h"
+#include "python/dlpack.h"
 
 namespace fastconv::python {
 namespace {
 
-constexpr std::int64_t kPoolWorthBytes = 64
-                                         << 10;  // smaller results are better off with NumPy's own allocator
+// Smaller results are better off with NumPy's own allocator.
+constexpr std::int64_t kPoolWorthBytes = 64 << 10;
 
 [[noreturn]] void type_error(const std::string& text) { throw py::type_error(text); }
 [[noreturn]] void value_error(const std::string& text) { throw py::value_error(text); }
@@ -38,24 +40,30 @@ bool read_dtype(const py::dtype& d, Dtype* out) {
   return false;
 }
 
-// NumPy arrays as they are; other objects through DLPack, without a copy.
-py::array as_numpy(const py::object& object, const std::string& function, const std::string& name) {
-  if (py::isinstance<py::array>(object)) return py::reinterpret_borrow<py::array>(object);
-  const std::string where = function + ": " + name;
-  if (py::hasattr(object, "__cuda_array_interface__")) cuda::require(where.c_str());
-  if (py::hasattr(object, "__dlpack__")) {
-    if (py::hasattr(object, "__dlpack_device__")) {
-      const auto device = py::cast<py::tuple>(object.attr("__dlpack_device__")());
-      const int kind = py::cast<int>(device[0]);
-      constexpr int kCpu = 1, kCuda = 2;
-      if (kind == kCuda) cuda::require(where.c_str());
-      if (kind != kCpu)
-        value_error(where + " lies on a DLPack device of kind " + std::to_string(kind) +
-                    ", expected the CPU");
-    }
-    return py::cast<py::array>(py::module_::import("numpy").attr("from_dlpack")(object));
+void clear_type_error() {
+  if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
+  PyErr_Clear();
+}
+
+bool is_masked(const py::array& a) {
+  if (Py_TYPE(a.ptr()) == py::detail::npy_api::get().PyArray_Type_) return false;
+  return py::isinstance(a, py::module_::import("numpy.ma").attr("MaskedArray"));
+}
+
+// Where strides nest, as those of all slices and transpositions do, no two elements share memory.
+bool may_overlap_itself(const py::array& a) {
+  std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;  // distance between elements, their number
+  for (int i = 0; i < a.ndim(); ++i) {
+    if (a.shape(i) == 0) return false;
+    if (a.shape(i) > 1) axes.emplace_back(std::abs(a.strides(i)), a.shape(i));
   }
-  type_error(where + " must be a NumPy array or an object with __dlpack__, got " + type_name(object));
+  std::sort(axes.begin(), axes.end());
+  py::ssize_t extent = a.itemsize();
+  for (const auto& [distance, count] : axes) {
+    if (distance < extent) return true;
+    extent += (count - 1) * distance;
+  }
+  return false;
 }
 
 bool whole_element_strides(const py::array& a) {
@@ -66,56 +74,78 @@ bool whole_element_strides(const py::array& a) {
   return true;
 }
 
-py::array copied(const py::array& a) {
+// The same values, C-contiguous, aligned and in native byte order.
+py::array copied(const py::array& a, const char* function, const char* name) {
   const auto native = a.dtype().attr("newbyteorder")("=");
-  return py::cast<py::array>(py::module_::import("numpy").attr("array")(a, native, py::arg("order") = "C"));
+  try {
+    return py::cast<py::array>(py::module_::import("numpy").attr("array")(a, native, py::arg("order") = "C"));
+  } catch (py::error_already_set& e) {
+    if (!e.matches(PyExc_MemoryError)) throw;
+    throw OutOfMemory(std::string(function) + ": could not get " + std::to_string(a.nbytes()) +
+                      " bytes for a copy of " + name + " of shape " +
+                      shape_text(Shape(a.shape(), a.shape() + a.ndim())));
+  }
 }
 
 }  // namespace
 
+py::array as_numpy(const py::object& object, const char* function, const char* name) {
+  if (py::isinstance<py::array>(object)) {
+    auto array = py::reinterpret_borrow<py::array>(object);
+    if (is_masked(array)) {
+      type_error(std::string(function) + ": " + name + " is a masked array, whose mask would be lost; " +
+                 name + ".filled(0) would fit");
+    }
+    return array;
+  }
+  const std::string where = std::string(function) + ": " + name;
+  if (py::hasattr(object, "__cuda_array_interface__")) cuda::require(where.c_str());
+  if (py::hasattr(object, "__dlpack__")) return from_dlpack(object, where);
+  type_error(where + " must be a NumPy array or an object with __dlpack__, got " + type_name(object));
+}
+
 Array::Array(const py::object& object, const char* function, const char* name)
-    : array_(as_numpy(object, function, name)), name_(name) {
+    : array_(as_numpy(object, function, name)), function_(function), name_(name) {
   py::dtype d = array_.dtype();
   if (!read_dtype(d, &dtype_)) {
     const char kind = d.kind();
-    const std::string dtype_text = py::str(d);
-    const std::string where = std::string(function) + ": " + name + " has dtype " + dtype_text;
-    if (kind == 'i' || kind == 'u' || kind == 'b') {
-      type_error(where + ", but fastconv computes on floating-point arrays; use " + name +
-                 ".astype(np.float32)");
-    }
-    type_error(where + ", expected float32, float64, float16 or bfloat16");
+    const std::string where = std::string(function) + ": " + name + " has dtype " + std::string(py::str(d));
+    if (kind == 'c') type_error(where + ", but complex numbers are not supported; its .real and .imag are");
+    const bool converts = kind == 'i' || kind == 'u' || kind == 'b' || kind == 'f';
+    type_error(where + ", expected float32, float64, float16 or bfloat16" +
+               (converts ? std::string("; ") + name + ".astype(np.float32) would fit" : ""));
   }
   const char order = d.byteorder();
-  if ((order != '=' && order != '|') || !whole_element_strides(array_)) array_ = copied(array_);
+  if ((order != '=' && order != '|') || !whole_element_strides(array_))
+    array_ = copied(array_, function, name);
 }
 
 Array Array::contiguous() const {
   Array r = *this;
-  if (!c_contiguous()) r.array_ = copied(array_);
+  if (!c_contiguous()) r.array_ = copied(array_, function_, name_);
   return r;
 }
 
-py::array new_array(const Shape& shape, const py::dtype& dtype) {
+py::array new_array(const std::string& function, const Shape& shape, const py::dtype& dtype) {
+  const std::string what = "the result of shape " + shape_text(shape), where = function + ": " + what;
   std::int64_t bytes = dtype.itemsize();
-  for (const auto n : shape) bytes = checked_product("the result of shape " + shape_text(shape), {bytes, n});
+  for (const auto n : shape) bytes = checked_product(where, {bytes, n});
   if (bytes < kPoolWorthBytes) return py::array(dtype, shape);
-  auto buffer = std::make_unique<Buffer>(bytes);
+  std::unique_ptr<Buffer> buffer;
+  try {
+    buffer = std::make_unique<Buffer>(bytes);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(function + ": could not get " + std::to_string(bytes) + " bytes for " + what);
+  }
   void* data = buffer->data();
   py::capsule owner(buffer.release(), [](void* p) { delete static_cast<Buffer*>(p); });
   return py::array(dtype, shape, data, owner);
 }
 
-Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type,
-               const char* function, std::initializer_list<const Array*> inputs)
-    : out_(py::none()), dtype_(type) {
-  if (out.is_none()) {
-    target_ = new_array(shape, dtype);
-    return;
-  }
+py::array read_out(const py::object& out, const Shape& shape, Dtype type, const char* function) {
   const std::string where = std::string(function) + ": out";
   if (!py::isinstance<py::array>(out)) type_error(where + " must be a NumPy array, got " + type_name(out));
-  const auto given = py::reinterpret_borrow<py::array>(out);
+  auto given = as_numpy(out, function, "out");
   Dtype given_type;
   if (!read_dtype(given.dtype(), &given_type) || given_type != type) {
     type_error(where + " has dtype " + std::string(py::str(given.dtype())) + ", expected " + name_of(type));
@@ -125,6 +155,22 @@ Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype
     value_error(where + " has shape " + shape_text(given_shape) + ", expected " + shape_text(shape));
   }
   if (!given.writeable()) value_error(where + " is read-only");
+  if (may_overlap_itself(given)) {
+    const Shape strides(given.strides(), given.strides() + given.ndim());
+    value_error(where + " has strides of " + shape_text(strides) +
+                " bytes, with which its elements share memory; expected an array that has a place for each");
+  }
+  return given;
+}
+
+Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type,
+               const char* function, std::initializer_list<const Array*> inputs)
+    : out_(py::none()), dtype_(type) {
+  if (out.is_none()) {
+    target_ = new_array(function, shape, dtype);
+    return;
+  }
+  const py::array given = read_out(out, shape, type, function);
   out_ = out;
   const char order = given.dtype().byteorder();
   const bool direct =
@@ -135,7 +181,7 @@ Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype
     for (const Array* a : inputs) shared = shared || (a && py::cast<bool>(may_share(given, a->object())));
   }
   copy_back_ = !direct || shared;
-  target_ = copy_back_ ? new_array(shape, dtype) : given;
+  target_ = copy_back_ ? new_array(function, shape, dtype) : given;
 }
 
 py::object Result::finish() {
@@ -166,55 +212,76 @@ bool read_channels_last(const std::string& function, const py::object& value) {
               ", expected 'channels_first' or 'channels_last'");
 }
 
+bool read_flag(const std::string& function, const char* name, const py::object& value) {
+  if (PyBool_Check(value.ptr())) return value.ptr() == Py_True;
+  const std::string type = type_name(value);
+  if (type == "bool" || type == "bool_") return py::cast<bool>(value.attr("__bool__")());  // NumPy's
+  type_error(function + ": " + name + " must be a bool, got " + std::string(py::repr(value)));
+}
+
+bool is_sequence(const py::handle& value) {
+  if (!py::isinstance<py::sequence>(value) || py::isinstance<py::str>(value)) return false;
+  if (PySequence_Size(value.ptr()) >= 0) return true;
+  clear_type_error();  // an array of no axis has no length
+  return false;
+}
+
 std::int64_t read_int(const char* function, const char* name, const py::handle& value) {
-  // Objects with __index__ (ints, NumPy integers) but not bools, which are never meant as sizes.
-  if (PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr())) {
-    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-    if (!index) throw py::error_already_set();
-    int overflow = 0;
-    const long long v = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-    if (overflow || v > kLargestBytes || v < -kLargestBytes) {
-      value_error(std::string(function) + ": " + name + " has the value " + std::string(py::str(index)) +
-                  ", which is too large");
-    }
-    return v;
+  py::object index;
+  if (PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr()))
+    index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+  if (!index) {
+    clear_type_error();  // all arrays have __index__, and most refuse
+    type_error(std::string(function) + ": " + name + " must be made of integers, got " +
+               std::string(py::repr(value)));
   }
-  type_error(std::string(function) + ": " + name + " must be made of integers, got " +
-             std::string(py::repr(value)));
+  int overflow = 0;
+  const long long v = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow || v > kLargestBytes || v < -kLargestBytes) {
+    value_error(std::string(function) + ": " + name + " has the value " + std::string(py::str(index)) +
+                ", which is too large");
+  }
+  return v;
+}
+
+std::int64_t read_size(const char* function, const char* name, const py::handle& value, std::int64_t least) {
+  const std::int64_t v = read_int(function, name, value);
+  if (v < least) {
+    value_error(std::string(function) + ": " + name + " has the value " + std::to_string(v) +
+                ", expected at least " + std::to_string(least));
+  }
+  return v;
 }
 
 void read_axes(const char* function, const char* name, const py::object& value, int rank, std::int64_t least,
                std::int64_t fill, std::int64_t (&axes)[kAxes]) {
   for (auto& a : axes) a = fill;
-  if (py::isinstance<py::sequence>(value) && !py::isinstance<py::str>(value)) {
-    const auto sequence = py::reinterpret_borrow<py::sequence>(value);
-    if (static_cast<int>(sequence.size()) != rank) {
-      value_error(std::string(function) + ": " + name + " has " + std::to_string(sequence.size()) +
-                  " values, expected " + std::to_string(rank) +
-                  " (one for each spatial axis) or a single int");
-    }
-    for (int i = 0; i < rank; ++i) axes[kAxes - rank + i] = read_int(function, name, py::object(sequence[i]));
-  } else {
-    const std::int64_t v = read_int(function, name, value);
+  if (!is_sequence(value)) {
+    const std::int64_t v = read_size(function, name, value, least);
     for (int i = kAxes - rank; i < kAxes; ++i) axes[i] = v;
+    return;
   }
-  for (int i = kAxes - rank; i < kAxes; ++i) {
-    if (axes[i] < least) {
-      value_error(std::string(function) + ": " + name + " has the value " + std::to_string(axes[i]) +
-                  ", expected at least " + std::to_string(least));
-    }
+  const auto sequence = py::reinterpret_borrow<py::sequence>(value);
+  if (static_cast<int>(sequence.size()) != rank) {
+    value_error(std::string(function) + ": " + name + " has " + std::to_string(sequence.size()) +
+                " values, expected " + std::to_string(rank) + " (one for each spatial axis) or a single int");
   }
+  for (int i = 0; i < rank; ++i)
+    axes[kAxes - rank + i] = read_size(function, name, py::object(sequence[i]), least);
 }
 
 Shape read_shape(const char* function, const char* name, const py::object& value) {
-  if (!py::isinstance<py::sequence>(value) || py::isinstance<py::str>(value)) {
+  if (!is_sequence(value)) {
     type_error(std::string(function) + ": " + name + " must be a sequence of ints, got " +
                std::string(py::repr(value)));
   }
   Shape shape;
   for (const auto item : py::reinterpret_borrow<py::sequence>(value)) {
     shape.push_back(read_int(function, name, item));
-    if (shape.back() < 0) value_error(std::string(function) + ": " + name + " has a negative size");
+    if (shape.back() < 0) {
+      value_error(std::string(function) + ": " + name + " is " + std::string(py::repr(value)) +
+                  ", expected no negative sizes");
+    }
   }
   return shape;
 }

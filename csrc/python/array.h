@@ -7,7 +7,9 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/buffer_pool.h"
@@ -19,7 +21,12 @@ namespace fastconv::python {
 namespace py = pybind11;
 using Shape = std::vector<std::int64_t>;
 
-// An input array: held alive, natively ordered, aligned, with strides that are whole elements (else copied).
+// NumPy arrays as they are, but for masked ones; other objects through DLPack, without a copy. TypeError
+// else.
+py::array as_numpy(const py::object& object, const char* function, const char* name);
+
+// An input array, whose names must outlive it: held alive, natively ordered, aligned, with strides that are
+// whole elements (else copied).
 class Array {
  public:
   Array(const py::object& object, const char* function, const char* name);
@@ -41,15 +48,39 @@ class Array {
  private:
   py::array array_;
   Dtype dtype_;
-  const char* name_;
+  const char *function_, *name_;
 };
 
-// A new C-contiguous array of `shape` in the dtype of `like`; large ones live in the buffer pool.
-py::array new_array(const Shape& shape, const py::dtype& dtype);
+// A MemoryError in Python, with words of its own.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::string text) : text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
 
-// Where a result is written: a new array, or the caller's `out` (checked for shape, dtype and writability).
-// An `out` that is not C-contiguous or shares memory with an input is filled through a temporary: finish()
-// copies it over.
+ private:
+  std::string text_;
+};
+
+// Runs the work of a call while other Python threads run.
+template <class Name, class Work>
+void without_gil(const Name& function, const Work& work) {
+  const py::gil_scoped_release release;
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(std::string(function) + ": could not get the memory for its workspace");
+  }
+}
+
+// A new C-contiguous array; large ones live in the buffer pool.
+py::array new_array(const std::string& function, const Shape& shape, const py::dtype& dtype);
+
+// Checks an array that is written to: a NumPy array of the given type and shape, writable, without a mask,
+// whose elements have each their own memory.
+py::array read_out(const py::object& out, const Shape& shape, Dtype type, const char* function);
+
+// Where a result is written: a new array, or the caller's `out` (checked by read_out). An `out` that is not
+// C-contiguous or shares memory with an input is filled through a temporary: finish() copies it over.
 class Result {
  public:
   Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type, const char* function,
@@ -73,12 +104,20 @@ std::string shape_text(const Shape& shape);
 // data_format: true for "channels_last".
 bool read_channels_last(const std::string& function, const py::object& value);
 
+// Whether a value has several entries: arrays of no axis and strings have not.
+bool is_sequence(const py::handle& value);
+
+bool read_flag(const std::string& function, const char* name, const py::object& value);
+
 // An int, or a sequence of `rank` ints, into the last `rank` of three axes; the others get `fill`. Values
 // below `least` are a ValueError.
 void read_axes(const char* function, const char* name, const py::object& value, int rank, std::int64_t least,
                std::int64_t fill, std::int64_t (&axes)[kAxes]);
 
+// Anything with __index__ but bools: ints, NumPy's integers, integer arrays of no axis.
 std::int64_t read_int(const char* function, const char* name, const py::handle& value);
+// The same, at least `least`.
+std::int64_t read_size(const char* function, const char* name, const py::handle& value, std::int64_t least);
 Shape read_shape(const char* function, const char* name, const py::object& value);
 
 // (N, C, *spatial) or (N, *spatial, C) with or without N, as a view. `batched` says whether N was there.

@@ -11,20 +11,9 @@
 namespace fastconv::python {
 namespace {
 
-// The two kinds of convolution share everything but which side of the problem the result is on.
-const std::int64_t (&result_size(const ConvCall& c)) [kAxes] {
-  return c.transposed ? c.problem.input : c.problem.output;
-} std::int64_t result_channels(const ConvCall& c) {
-  return c.transposed ? c.problem.in_channels : c.problem.out_channels;
-}
-
-Shape result_shape(const ConvCall& c) {
-  return image_shape(c.problem.batch, result_channels(c), result_size(c), c.problem.rank, c.channels_last,
-                     c.batched);
-}
-
 ImageView result_view(const ConvCall& c, void* data, Dtype dtype) {
-  return contiguous_image(data, dtype, c.problem.batch, result_channels(c), result_size(c), c.channels_last);
+  return contiguous_image(data, dtype, c.problem.batch, c.result_channels(), c.result_size(),
+                          c.channels_last);
 }
 
 FilterView filter_view(const ConvProblem& p, void* data, Dtype dtype) {
@@ -67,9 +56,9 @@ std::optional<Array> read_bias(const ConvCall& c, const py::object& b, const Arr
   if (b.is_none()) return std::nullopt;
   Array bias(b, c.function.c_str(), "b");
   require_same_dtype(c.function.c_str(), x, bias);
-  if (bias.ndim() != 1 || bias.size(0) != result_channels(c)) {
+  if (bias.ndim() != 1 || bias.size(0) != c.result_channels()) {
     throw py::value_error(c.function + ": b has shape " + shape_text(bias.shape()) + ", expected " +
-                          shape_text({result_channels(c)}) + ", one value for each output channel");
+                          shape_text({c.result_channels()}) + ", one value for each output channel");
   }
   return bias;
 }
@@ -84,14 +73,13 @@ py::object forward(ConvCall c, const py::object& x_object, const py::object& w_o
   const ImageView from = c.complete(x, w.shape());
   const std::optional<Array> b = read_bias(c, b_object, x);
   const cpu::Plan plan = c.plan(c.forward_direction(), x.dtype());
-  if (log.wanted()) log.say(c.text(x, w, cpu::name_of(plan.algorithm)));
-  Result y(out, result_shape(c), x.numpy_dtype(), x.dtype(), function, {&x, &w, b ? &*b : nullptr});
+  if (log.wanted()) log.say({&x, &w}, route_text(c.precision, cpu::name_of(plan.algorithm)));
+  Result y(out, c.result_shape(), x.numpy_dtype(), x.dtype(), function, {&x, &w, b ? &*b : nullptr});
   const ImageView to = result_view(c, y.data(), x.dtype());
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     apply(c, plan, from, filter_view(c.problem, w.data(), w.dtype()),
           epilogue_of(b ? &*b : nullptr, c.activation), to);
-  }
+  });
   return y.finish();
 }
 
@@ -99,9 +87,9 @@ py::object forward(ConvCall c, const py::object& x_object, const py::object& w_o
 Array read_result_like(const ConvCall& c, const py::object& object, const char* name, const Array& x) {
   Array a(object, c.function.c_str(), name);
   require_same_dtype(c.function.c_str(), x, a);
-  if (a.shape() != result_shape(c)) {
+  if (a.shape() != c.result_shape()) {
     throw py::value_error(c.function + ": " + name + " has shape " + shape_text(a.shape()) +
-                          ", expected the result's, " + shape_text(result_shape(c)));
+                          ", expected the result's, " + shape_text(c.result_shape()));
   }
   return a;
 }
@@ -146,7 +134,7 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   const std::optional<Array> b = read_bias(c, b_object, x);
   const bool active = c.activation != cpu::Activation::none;
   std::optional<Array> y;
-  if (active && !cpu::slope_needs_input(c.activation)) {
+  if (c.slope_needs_result()) {
     if (y_object.is_none()) {
       throw py::value_error(c.function + ": activation='" + cpu::name_of(c.activation) +
                             "' needs y, the forward's result");
@@ -159,17 +147,16 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   if (needs[0]) plan_x = c.plan(c.adjoint_direction(), dtype);
   if (needs[1]) plan_w = c.plan(cpu::Direction::weight_gradient, dtype);
   if (active && !y) plan_y = c.plan(c.forward_direction(), dtype);
-  if (log.wanted()) log.say(c.text(x, w, routes_text(plan_x, plan_w)));
+  if (log.wanted()) log.say({&x, &w}, route_text(c.precision, routes_text(plan_x, plan_w)));
 
   std::optional<py::array> dx, dw, db;
-  if (needs[0]) dx = new_array(x.shape(), x.numpy_dtype());
-  if (needs[1]) dw = new_array(w.shape(), x.numpy_dtype());
-  if (needs[2]) db = new_array({result_channels(c)}, x.numpy_dtype());
+  if (needs[0]) dx = new_array(function, x.shape(), x.numpy_dtype());
+  if (needs[1]) dw = new_array(function, w.shape(), x.numpy_dtype());
+  if (needs[2]) db = new_array(function, {c.result_channels()}, x.numpy_dtype());
   const FilterView filters = filter_view(c.problem, w.data(), dtype);
   bool unused;
   ImageView dz = image_view(dy, function, c.problem.rank, c.channels_last, &unused);
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     Buffer scaled;
     if (active) {
       scaled = through_activation(c, plan_y, from, filters, b ? &*b : nullptr, dy, y ? &*y : nullptr);
@@ -182,7 +169,7 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
     }
     if (dw) weight_gradient(c, *plan_w, dz, from, filter_view(c.problem, dw->mutable_data(), dtype));
     if (db) cpu::channel_sums(dz, dtype, db->mutable_data());
-  }
+  });
   const auto or_none = [](std::optional<py::array>& a) -> py::object {
     return a ? py::object(std::move(*a)) : py::none();
   };
@@ -222,10 +209,12 @@ struct LinearCall {
     return contiguous_image(data, x.dtype(), problem.batch, features, size, true);
   }
   FilterView filters(void* data) const { return {data, x.dtype(), w.size(0), w.size(1), 1}; }
-  cpu::Plan plan(const char* function, const py::object& precision) const {
-    return cpu::select_algorithm(function, problem, cpu::Direction::forward, x.dtype(),
-                                 read_precision(function, precision), "implicit_gemm",
-                                 cpu::Machine::current());
+  cpu::Plan plan(const char* function, const py::object& precision_object, CallLog* log) const {
+    const cpu::Precision precision = read_precision(function, precision_object);
+    const cpu::Plan chosen = cpu::select_algorithm(function, problem, cpu::Direction::forward, x.dtype(),
+                                                   precision, "implicit_gemm", cpu::Machine::current());
+    if (log->wanted()) log->say({&x, &w}, route_text(precision, cpu::name_of(chosen.algorithm)));
+    return chosen;
   }
 };
 
@@ -244,14 +233,13 @@ py::object linear(const py::object& x_object, const py::object& w_object, const 
                             shape_text({c.w.size(0)}));
     }
   }
-  const cpu::Plan plan = c.plan(function, precision);
+  const cpu::Plan plan = c.plan(function, precision, &log);
   Result y(out, c.result_shape, c.x.numpy_dtype(), c.x.dtype(), function, {&c.x, &c.w, b ? &*b : nullptr});
   const ImageView to = c.image(y.data(), c.w.size(0));
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     cpu::conv_forward(plan, c.problem, c.image(c.x.data(), c.w.size(1)), c.filters(c.w.data()),
                       epilogue_of(b ? &*b : nullptr, activation), to);
-  }
+  });
   return y.finish();
 }
 
@@ -267,13 +255,12 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
     throw py::value_error("grad.linear: dy has shape " + shape_text(dy.shape()) + ", expected " +
                           shape_text(c.result_shape));
   }
-  const cpu::Plan plan = c.plan(function, py::none());
+  const cpu::Plan plan = c.plan(function, py::none(), &log);
   std::optional<py::array> dx, dw, db;
-  if (needs[0]) dx = new_array(c.x.shape(), c.x.numpy_dtype());
-  if (needs[1]) dw = new_array(c.w.shape(), c.x.numpy_dtype());
-  if (needs[2]) db = new_array({c.w.size(0)}, c.x.numpy_dtype());
-  {
-    const py::gil_scoped_release release;
+  if (needs[0]) dx = new_array(function, c.x.shape(), c.x.numpy_dtype());
+  if (needs[1]) dw = new_array(function, c.w.shape(), c.x.numpy_dtype());
+  if (needs[2]) db = new_array(function, {c.w.size(0)}, c.x.numpy_dtype());
+  without_gil(function, [&] {
     const ImageView dz = c.image(dy.data(), c.w.size(0));
     if (dx)
       cpu::conv_input_gradient(plan, c.problem, dz, c.filters(c.w.data()), {},
@@ -282,7 +269,7 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
       cpu::conv_weight_gradient(plan, c.problem, dz, c.image(c.x.data(), c.w.size(1)),
                                 c.filters(dw->mutable_data()));
     if (db) cpu::channel_sums(dz, dy.dtype(), db->mutable_data());
-  }
+  });
   const auto or_none = [](std::optional<py::array>& a) -> py::object {
     return a ? py::object(std::move(*a)) : py::none();
   };

@@ -24,11 +24,8 @@ py::object activation(const py::object& x_object, const py::object& name, const 
   const Array x = Array(x_object, function, "x").contiguous();
   const cpu::Activation kind = read_name(function, name);
   Result y(out, x.shape(), x.numpy_dtype(), x.dtype(), function, {&x});
-  {
-    void* data = y.data();
-    const py::gil_scoped_release release;
-    cpu::activation(kind, x.dtype(), x.data(), data, x.elements());
-  }
+  void* data = y.data();
+  without_gil(function, [&] { cpu::activation(kind, x.dtype(), x.data(), data, x.elements()); });
   return y.finish();
 }
 
@@ -45,11 +42,9 @@ py::object activation_grad(const py::object& dy_object, const py::object& name, 
   }
   const Array at = read_like(source, function, from_x ? "x" : "y", dy);
   Result dx(out, dy.shape(), dy.numpy_dtype(), dy.dtype(), function, {&dy, &at});
-  {
-    void* data = dx.data();
-    const py::gil_scoped_release release;
-    cpu::activation_grad(kind, dy.dtype(), dy.data(), at.data(), data, dy.elements());
-  }
+  void* data = dx.data();
+  without_gil(function,
+              [&] { cpu::activation_grad(kind, dy.dtype(), dy.data(), at.data(), data, dy.elements()); });
   return dx.finish();
 }
 
@@ -61,23 +56,24 @@ std::int64_t last_axis(const char* function, const Array& x) {
 std::int64_t row_count(const Array& x, std::int64_t cols) { return cols == 0 ? 0 : x.elements() / cols; }
 
 py::array softmax(const py::object& x_object) {
-  const Array x = Array(x_object, "softmax", "x").contiguous();
-  const std::int64_t cols = last_axis("softmax", x);
-  py::array y = new_array(x.shape(), x.numpy_dtype());
+  const char* function = "softmax";
+  const Array x = Array(x_object, function, "x").contiguous();
+  const std::int64_t cols = last_axis(function, x);
+  py::array y = new_array(function, x.shape(), x.numpy_dtype());
   void* data = y.mutable_data();
-  const py::gil_scoped_release release;
-  cpu::softmax(x.dtype(), x.data(), data, row_count(x, cols), cols);
+  without_gil(function, [&] { cpu::softmax(x.dtype(), x.data(), data, row_count(x, cols), cols); });
   return y;
 }
 
 py::array softmax_grad(const py::object& dy_object, const py::object& y_object) {
-  const Array dy = Array(dy_object, "softmax_grad", "dy").contiguous();
-  const Array y = read_like(y_object, "softmax_grad", "y", dy);
-  const std::int64_t cols = last_axis("softmax_grad", dy);
-  py::array dx = new_array(dy.shape(), dy.numpy_dtype());
+  const char* function = "softmax_grad";
+  const Array dy = Array(dy_object, function, "dy").contiguous();
+  const Array y = read_like(y_object, function, "y", dy);
+  const std::int64_t cols = last_axis(function, dy);
+  py::array dx = new_array(function, dy.shape(), dy.numpy_dtype());
   void* data = dx.mutable_data();
-  const py::gil_scoped_release release;
-  cpu::softmax_grad(dy.dtype(), dy.data(), y.data(), data, row_count(dy, cols), cols);
+  without_gil(function,
+              [&] { cpu::softmax_grad(dy.dtype(), dy.data(), y.data(), data, row_count(dy, cols), cols); });
   return dx;
 }
 
@@ -99,11 +95,10 @@ py::array scale_mask(const py::object& x_object, const py::object& mask_object,
                           shape_text(x.shape()));
   }
   mask = py::array::ensure(mask, py::array::c_style);
-  py::array y = new_array(x.shape(), x.numpy_dtype());
+  py::array y = new_array(function, x.shape(), x.numpy_dtype());
   void* data = y.mutable_data();
   const auto* bytes = static_cast<const std::uint8_t*>(mask.data());
-  const py::gil_scoped_release release;
-  cpu::scale_mask(x.dtype(), x.data(), bytes, scale, data, x.elements());
+  without_gil(function, [&] { cpu::scale_mask(x.dtype(), x.data(), bytes, scale, data, x.elements()); });
   return y;
 }
 

@@ -23,32 +23,6 @@ Dtype read_dtype_name(const std::string& function, const py::object& value) {
                        ", expected float32, float64, float16 or bfloat16");
 }
 
-struct Operation {
-  bool gradient, transposed;
-  int rank;
-};
-
-Operation read_operation(const std::string& text) {
-  Operation o{};
-  std::string rest = text;
-  const auto strip = [&](const char* prefix) {
-    const std::string p = prefix;
-    if (rest.rfind(p, 0) != 0) return false;
-    rest = rest.substr(p.size());
-    return true;
-  };
-  o.gradient = strip("grad.");
-  const bool conv = strip("conv");
-  o.transposed = conv && strip("_transpose");
-  if (conv && rest.size() == 2 && rest[1] == 'd' && rest[0] >= '1' && rest[0] <= '3') {
-    o.rank = rest[0] - '0';
-    return o;
-  }
-  throw py::value_error(
-      "explain: operation is '" + text +
-      "', expected conv1d to conv3d or conv_transpose1d to conv_transpose3d, or one of them after 'grad.'");
-}
-
 struct Report {
   py::dict blocking;
   std::int64_t workspace = 0, flops = 0, bytes = 0;
@@ -126,16 +100,39 @@ struct Part {
 
 using O = const py::object&;
 
-py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_object, O stride, O padding,
-                 O dilation, O groups, O padding_mode, O data_format, O precision, O algorithm,
-                 O output_padding) {
-  const Operation o = read_operation(operation);
-  ConvCall c(o.transposed ? "conv_transpose" : "conv", o.rank, o.transposed, stride, padding, output_padding,
-             dilation, groups, padding_mode, data_format, py::none(), precision, algorithm);
+// The arrays that a call was handed over with; they decide nothing, but must be such that the call takes
+// them.
+void check_arrays(const ConvCall& c, Dtype dtype, O b, O y, O out) {
+  const char* function = c.function.c_str();
+  const auto check = [&](const char* name, O object, const Shape& expected) {
+    if (object.is_none()) return;
+    const Array a(object, function, name);
+    if (a.dtype() != dtype) {
+      throw py::type_error(c.function + ": " + name + " has dtype " + name_of(a.dtype()) + ", but dtype is " +
+                           name_of(dtype));
+    }
+    if (a.shape() != expected) {
+      throw py::value_error(c.function + ": " + name + " has shape " + shape_text(a.shape()) + ", expected " +
+                            shape_text(expected));
+    }
+  };
+  check("b", b, {c.result_channels()});
+  if (c.slope_needs_result()) check("y", y, c.result_shape());
+  if (!out.is_none()) read_out(out, c.result_shape(), dtype, function);
+}
+
+py::dict explain(const std::string& operation, int rank, bool transposed, bool gradient, O x_shape, O w_shape,
+                 O dtype_object, O stride, O padding, O dilation, O groups, O padding_mode, O data_format,
+                 O activation, O precision, O algorithm, O output_padding, O needs_object, O b, O y, O out) {
+  const std::string base = std::string(gradient ? "grad." : "") + (transposed ? "conv_transpose" : "conv");
+  ConvCall c(base.c_str(), rank, transposed, stride, padding, output_padding, dilation, groups, padding_mode,
+             data_format, activation, precision, algorithm);
+  const std::array<bool, 3> needs = read_needs(c.function, needs_object);
   const Dtype dtype = read_dtype_name("explain", dtype_object);
   const Shape shape = read_shape("explain", "x_shape", x_shape),
               filter_shape = read_shape("explain", "w_shape", w_shape);
   c.complete(shape, filter_shape);
+  check_arrays(c, dtype, b, y, out);
   const ConvProblem& p = c.problem;
   const ImageView input = contiguous_image(nullptr, dtype, p.batch, p.in_channels, p.input, c.channels_last);
   const ImageView output =
@@ -150,48 +147,60 @@ py::dict explain(const std::string& operation, O x_shape, O w_shape, O dtype_obj
   const auto backward = [&](const char* prefix) {
     Part{p, *plan_x, prefix, &r}.products(input_gradient_gathers(p, output, input).phases, input, w, true);
   };
-  if (!o.gradient) {
+  if (!gradient) {
     plan_x = c.plan(c.forward_direction(), dtype);
-    o.transposed ? backward("") : forward("");
-  } else {
+    transposed ? backward("") : forward("");
+  }
+  if (gradient && needs[0]) {
     plan_x = c.plan(c.adjoint_direction(), dtype);
+    transposed ? forward("dx.") : backward("dx.");
+  }
+  if (gradient && needs[1]) {
     plan_w = c.plan(cpu::Direction::weight_gradient, dtype);
-    o.transposed ? forward("dx.") : backward("dx.");
     Part{p, *plan_w, "dw.", &r}.weight_gradient(output, input);
   }
-  std::vector<std::string> reasons = plan_x->reasons;
-  if (plan_w) {
-    for (std::string& reason : reasons) reason = "dx: " + reason;
-    for (const std::string& reason : plan_w->reasons) reasons.push_back("dw: " + reason);
-  }
-  const std::int64_t element_bytes = size_of(dtype);
-  const std::int64_t once =
-      element_bytes * (p.batch * (p.in_channels * product(p.input) + p.out_channels * product(p.output)) +
-                       p.out_channels * p.channels_per_group() * p.taps());
-  r.bytes = o.gradient ? 2 * once : once;
+  std::vector<std::string> reasons;
+  const auto collect = [&](const std::optional<cpu::Plan>& plan, const char* product_name) {
+    if (!plan) return;
+    for (const std::string& reason : plan->reasons) reasons.push_back(product_name + reason);
+  };
+  collect(plan_x, gradient ? "dx: " : "");
+  collect(plan_w, "dw: ");
+  const std::int64_t element_bytes = size_of(dtype), w_elements = w.filters * w.channels * w.taps,
+                     x_elements = p.batch * p.in_channels * product(p.input),
+                     y_elements = p.batch * p.out_channels * product(p.output);
+  r.bytes = element_bytes * (x_elements + y_elements + w_elements);
+  if (gradient && needs[0]) r.bytes += element_bytes * (transposed ? y_elements : x_elements);
+  if (gradient && needs[1]) r.bytes += element_bytes * w_elements;
 
-  const cpu::GemmKernels& k = plan_x->machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
-  const auto& size = o.transposed ? p.input : p.output;
+  const cpu::Machine machine = cpu::Machine::current();
+  const cpu::GemmKernels& k = machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
   py::dict d;
   d["operation"] = operation;
   d["algorithm"] = routes_text(plan_x, plan_w);
-  d["isa"] = plan_x->machine.table->isa;
+  d["isa"] = machine.table->isa;
   d["dtype"] = name_of(dtype);
   d["precision"] = precision.is_none() ? py::object(py::str(default_precision())) : precision;
-  d["threads"] = plan_x->machine.threads;
+  d["threads"] = machine.threads;
   d["tile"] = py::make_tuple(k.mr, k.nr);
   d["blocking"] = r.blocking;
   d["workspace_bytes"] = r.workspace;
   d["flops"] = r.flops;
   d["bytes"] = r.bytes;
-  d["output_shape"] = py::tuple(py::cast(image_shape(p.batch, o.transposed ? p.in_channels : p.out_channels,
-                                                     size, p.rank, c.channels_last, c.batched)));
+  d["output_shape"] = py::tuple(py::cast(c.result_shape()));
   d["reasons"] = py::cast(reasons);
   return d;
 }
 
 }  // namespace
 
-void bind_explain(py::module_& m) { m.def("explain", &explain); }
+void bind_explain(py::module_& m) {
+  using py::arg;
+  m.def("explain", &explain, arg("operation"), arg("rank"), arg("transposed"), arg("gradient"),
+        arg("x_shape"), arg("w_shape"), arg("dtype"), py::kw_only(), arg("stride"), arg("padding"),
+        arg("dilation"), arg("groups"), arg("padding_mode"), arg("data_format"), arg("activation"),
+        arg("precision"), arg("algorithm"), arg("output_padding"), arg("needs"), arg("b"), arg("y"),
+        arg("out"));
+}
 
 }  // namespace fastconv::python

@@ -9,7 +9,9 @@ namespace {
 py::array read_labels(const py::object& object, std::int64_t rows, std::int64_t classes) {
   const std::string where = "cross_entropy: labels";
   const auto numpy = py::module_::import("numpy");
-  const py::array given = py::cast<py::array>(numpy.attr("asarray")(object));
+  const bool listed = is_sequence(object) && !py::hasattr(object, "__dlpack__");
+  const py::array given =
+      as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "labels");
   const char kind = given.dtype().kind();
   if (kind != 'i' && kind != 'u') {
     throw py::type_error(where + " must be integers, got dtype " + std::string(py::str(given.dtype())));
@@ -45,40 +47,42 @@ py::tuple cross_entropy(const py::object& logits_object, const py::object& label
                           ", expected 0 to 1");
   }
   const py::array labels = read_labels(labels_object, logits.size(0), logits.size(1));
-  py::array gradient = new_array(logits.shape(), logits.numpy_dtype());
+  py::array gradient = new_array(function, logits.shape(), logits.numpy_dtype());
   const auto* label = static_cast<const std::int64_t*>(labels.data());
   void* data = gradient.mutable_data();
   double loss;
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     loss = cpu::cross_entropy(logits.dtype(), logits.data(), label, logits.size(0), logits.size(1), smoothing,
                               data);
-  }
+  });
   return py::make_tuple(loss, gradient);
 }
 
 using ElementLoss = double (*)(Dtype, const void*, const void*, std::int64_t, void*);
 
-py::tuple element_loss(ElementLoss driver, const Array& prediction, const Array& target) {
-  py::array gradient = new_array(prediction.shape(), prediction.numpy_dtype());
+py::tuple element_loss(const char* function, ElementLoss driver, const Array& prediction,
+                       const Array& target) {
+  py::array gradient = new_array(function, prediction.shape(), prediction.numpy_dtype());
   void* data = gradient.mutable_data();
   double loss;
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     loss = driver(prediction.dtype(), prediction.data(), target.data(), prediction.elements(), data);
-  }
+  });
   return py::make_tuple(loss, gradient);
 }
 
 py::tuple binary_cross_entropy_with_logits(const py::object& logits_object, const py::object& targets) {
   const char* function = "binary_cross_entropy_with_logits";
   const Array logits = Array(logits_object, function, "logits").contiguous();
-  return element_loss(cpu::binary_cross_entropy, logits, read_like(targets, function, "targets", logits));
+  return element_loss(function, cpu::binary_cross_entropy, logits,
+                      read_like(targets, function, "targets", logits));
 }
 
 py::tuple mse(const py::object& prediction_object, const py::object& target) {
-  const Array prediction = Array(prediction_object, "mse", "prediction").contiguous();
-  return element_loss(cpu::mean_squared_error, prediction, read_like(target, "mse", "target", prediction));
+  const char* function = "mse";
+  const Array prediction = Array(prediction_object, function, "prediction").contiguous();
+  return element_loss(function, cpu::mean_squared_error, prediction,
+                      read_like(target, function, "target", prediction));
 }
 
 }  // namespace

@@ -120,11 +120,10 @@ py::tuple batch_norm(const py::object& x_object, const py::object& weight_object
     throw py::value_error("batch_norm: training=False needs running_mean and running_var, got None");
   }
 
-  py::array y = new_array(x.shape(), x.numpy_dtype());
+  py::array y = new_array(function, x.shape(), x.numpy_dtype());
   void* data = y.mutable_data();
   Values mean(running_mean.values()), variance(running_var.values()), inv_std(weight.size());
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     const cpu::ChannelLayout layout = cpu::contiguous_layout(e.batch, e.channels, e.space, e.channels_last);
     if (training) {
       mean.resize(weight.size());
@@ -137,7 +136,7 @@ py::tuple batch_norm(const py::object& x_object, const py::object& weight_object
       scale[c] = weight[c] * inv_std[c];
     }
     cpu::normalise(layout, x.dtype(), x.data(), mean.data(), scale.data(), bias.data(), data);
-  }
+  });
   if (training && elements > 0) {
     const double n = static_cast<double>(elements);
     running_mean.update(mean, momentum, 1);
@@ -158,15 +157,14 @@ py::tuple batch_norm_grad(const py::object& dy_object, const py::object& x_objec
   const Values mean = to_values(read_channels(mean_object, function, "mean", x, e.channels, true).object());
   const Values inv_std =
       to_values(read_channels(inv_std_object, function, "inv_std", x, e.channels, true).object());
-  py::array dx = new_array(x.shape(), x.numpy_dtype());
+  py::array dx = new_array(function, x.shape(), x.numpy_dtype());
   void* data = dx.mutable_data();
   Values dweight(weight.size()), dbias(weight.size());
-  {
-    const py::gil_scoped_release release;
+  without_gil(function, [&] {
     cpu::batch_norm_grad(cpu::contiguous_layout(e.batch, e.channels, e.space, e.channels_last), x.dtype(),
                          {dy.data(), x.data(), weight.data(), mean.data(), inv_std.data(), training, data,
                           dweight.data(), dbias.data()});
-  }
+  });
   return py::make_tuple(dx, from_values(dweight, x.numpy_dtype()), from_values(dbias, x.numpy_dtype()));
 }
 
@@ -196,12 +194,10 @@ py::tuple local_response_norm(const py::object& x_object, const py::object& size
   const Array x = Array(x_object, function, "x").contiguous();
   const cpu::ResponseNorm n =
       read_response_norm(function, x, size, alpha, beta, read_number(function, "k", k), data_format);
-  py::array y = new_array(x.shape(), x.numpy_dtype()), scale = new_array(x.shape(), x.numpy_dtype());
+  py::array y = new_array(function, x.shape(), x.numpy_dtype()),
+            scale = new_array(function, x.shape(), x.numpy_dtype());
   void *y_data = y.mutable_data(), *scale_data = scale.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    cpu::response_norm(n, x.data(), y_data, scale_data);
-  }
+  without_gil(function, [&] { cpu::response_norm(n, x.data(), y_data, scale_data); });
   return py::make_tuple(y, scale);
 }
 
@@ -214,10 +210,10 @@ py::array local_response_norm_grad(const py::object& dy_object, const py::object
   const Array dy = read_like(dy_object, function, "dy", x), y = read_like(y_object, function, "y", x);
   const Array scale = read_like(scale_object, function, "scale", x);
   const cpu::ResponseNorm n = read_response_norm(function, x, size, alpha, beta, 0, data_format);
-  py::array dx = new_array(x.shape(), x.numpy_dtype());
+  py::array dx = new_array(function, x.shape(), x.numpy_dtype());
   void* data = dx.mutable_data();
-  const py::gil_scoped_release release;
-  cpu::response_norm_grad(n, dy.data(), x.data(), y.data(), scale.data(), data);
+  without_gil(function,
+              [&] { cpu::response_norm_grad(n, dy.data(), x.data(), y.data(), scale.data(), data); });
   return dx;
 }
 

@@ -12,6 +12,8 @@
 namespace fastconv::python {
 namespace {
 
+constexpr std::int64_t kMostThreads = 1024;  // as cpu::set_num_threads has it
+
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -94,10 +96,17 @@ void bind_runtime(py::module_& m) {
   set_pool_limits(memory / 4, memory);
   cpu::active_table();  // an unknown FASTCONV_ISA fails at import, not in the middle of a call
   m.def("set_num_threads", [](const py::object& n) {
-    cpu::set_num_threads(
-        static_cast<int>(std::min<std::int64_t>(read_int("set_num_threads", "n", n), 1 << 20)));
+    const std::int64_t count = read_int("set_num_threads", "n", n);
+    if (count < 1 || count > kMostThreads) {
+      throw py::value_error("set_num_threads: n is " + std::to_string(count) +
+                            ", expected a number of threads from 1 to " + std::to_string(kMostThreads));
+    }
+    cpu::set_num_threads(static_cast<int>(count));
   });
   m.def("get_num_threads", &cpu::num_threads);
+  m.def("as_array", [](const std::string& function, const std::string& name, const py::object& value) {
+    return Array(value, function.c_str(), name.c_str()).object();
+  });
   m.def("isa", [] { return std::string(cpu::active_table().isa); });
   m.def("available_isas", [] { return py::tuple(py::cast(cpu::available_isas())); });
   m.def("set_isa", &cpu::set_isa);

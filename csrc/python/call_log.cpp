@@ -3,6 +3,9 @@
 #include <atomic>
 #include <cstdio>
 
+#include "cpu/dispatch.h"
+#include "cpu/parallel.h"
+
 namespace fastconv::python {
 namespace {
 
@@ -19,6 +22,12 @@ CallLog::CallLog(const char* function) : wanted_(callback_object.load() != nullp
   if (!wanted_) return;
   text_ = function;
   start_ = std::chrono::steady_clock::now();
+}
+
+void CallLog::say(std::initializer_list<const Array*> arrays, const std::string& how) {
+  for (const Array* a : arrays) text_ += std::string(" ") + a->name() + "=" + shape_text(a->shape());
+  text_ += std::string(" ") + name_of((*arrays.begin())->dtype()) + " " + how + " on " +
+           cpu::active_table().isa + ", " + std::to_string(cpu::num_threads()) + " threads,";
 }
 
 CallLog::~CallLog() {

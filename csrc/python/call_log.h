@@ -3,23 +3,24 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
+#include <initializer_list>
 #include <string>
 
 #include "python/array.h"
 
 namespace fastconv::python {
 
-// Lives for the length of a call, with the GIL held at both ends. `describe` is called only where a line is
-// wanted.
+// Lives for the length of a call, with the GIL held at both ends.
 class CallLog {
  public:
   explicit CallLog(const char* function);
   ~CallLog();
   CallLog(const CallLog&) = delete;
   CallLog& operator=(const CallLog&) = delete;
+  // Whether to say() anything: what it is told costs time to write.
   bool wanted() const { return wanted_; }
-  void say(const std::string& text) { text_ += " " + text; }
+  // The arrays with their shapes, the dtype of the first one, `how`, and what the call runs on.
+  void say(std::initializer_list<const Array*> arrays, const std::string& how);
 
  private:
   bool wanted_;

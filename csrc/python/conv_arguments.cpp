@@ -1,6 +1,8 @@
 #include "python/conv_arguments.h"
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 
 #include "cpu/activation_names.h"
 #include "python/padding.h"
@@ -49,12 +51,15 @@ cpu::Activation read_activation(const std::string& function, const py::object& v
 
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value) {
   std::array<bool, 3> needs{};
-  if (!py::isinstance<py::sequence>(value) || py::len(value) != 3) {
+  if (!is_sequence(value) || py::len(value) != 3) {
     throw py::value_error(function + ": needs is " + std::string(py::repr(value)) +
-                          ", expected three truth values: for dx, dw and db");
+                          ", expected three bools: for dx, dw and db");
   }
   const auto sequence = py::reinterpret_borrow<py::sequence>(value);
-  for (std::size_t i = 0; i < 3; ++i) needs[i] = py::bool_(py::object(sequence[i]));
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::string name = "needs[" + std::to_string(i) + "]";
+    needs[i] = read_flag(function, name.c_str(), py::object(sequence[i]));
+  }
   return needs;
 }
 
@@ -76,6 +81,11 @@ ConvCall::ConvCall(const char* name, int rank, bool is_transposed, const py::obj
       (a.padding.kind == PaddingSpec::Kind::full || a.padding.kind == PaddingSpec::Kind::causal)) {
     throw py::value_error(function + ": padding is " + std::string(py::repr(padding)) +
                           ", expected numbers, 'valid' or 'same'");
+  }
+  if (a.padding.kind == PaddingSpec::Kind::same &&
+      std::any_of(std::begin(a.output_padding), std::end(a.output_padding), [](auto n) { return n != 0; })) {
+    throw py::value_error(function + ": output_padding is " + std::string(py::repr(output_padding)) +
+                          ", but padding='same' makes the output input * stride long; expected 0 with it");
   }
   a.groups = read_int(f, "groups", groups);
   a.mode = static_cast<PaddingMode>(read_word(function, "padding_mode", padding_mode, kPaddingModes));
@@ -124,11 +134,8 @@ cpu::Plan ConvCall::plan(cpu::Direction direction, Dtype dtype) const {
                                cpu::Machine::current());
 }
 
-std::string ConvCall::text(const Array& x, const Array& w, const std::string& route) const {
-  const cpu::Machine machine = cpu::Machine::current();
-  return "x=" + shape_text(x.shape()) + " w=" + shape_text(w.shape()) + " " + name_of(x.dtype()) + " " +
-         kPrecisions[static_cast<int>(precision)] + ": " + route + " on " + machine.table->isa + ", " +
-         std::to_string(machine.threads) + " threads,";
+std::string route_text(cpu::Precision precision, const std::string& route) {
+  return std::string(kPrecisions[static_cast<int>(precision)]) + ": " + route;
 }
 
 std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w) {

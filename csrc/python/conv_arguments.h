@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/conv_problem.h"
+#include "cpu/elementwise.h"
 #include "cpu/select_algorithm.h"
 #include "python/array.h"
 
@@ -39,8 +40,16 @@ struct ConvCall {
   cpu::Direction adjoint_direction() const {
     return transposed ? cpu::Direction::forward : cpu::Direction::input_gradient;
   }
-  // What the call log says of it; `route` names the algorithm or algorithms.
-  std::string text(const Array& x, const Array& w, const std::string& route) const;
+  // The two kinds of convolution share everything but which side of the problem the result is on.
+  const std::int64_t (&result_size() const)[kAxes] { return transposed ? problem.input : problem.output; }
+  std::int64_t result_channels() const { return transposed ? problem.in_channels : problem.out_channels; }
+  Shape result_shape() const {
+    return image_shape(problem.batch, result_channels(), result_size(), problem.rank, channels_last, batched);
+  }
+  // Whether the gradient of the activation is made of the call's result.
+  bool slope_needs_result() const {
+    return activation != cpu::Activation::none && !cpu::slope_needs_input(activation);
+  }
 
   std::string function;
   bool transposed, channels_last, batched = true;
@@ -54,6 +63,9 @@ struct ConvCall {
                 const Shape& filter_shape);
   ConvArguments arguments_;
 };
+
+// What the call log says of how products are computed; `route` names the algorithm or algorithms.
+std::string route_text(cpu::Precision precision, const std::string& route);
 
 // The routes of a gradient: one name, or both where they differ.
 std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w);

@@ -3,10 +3,6 @@
 namespace fastconv::python {
 namespace {
 
-bool is_sequence(const py::handle& h) {
-  return py::isinstance<py::sequence>(h) && !py::isinstance<py::str>(h);
-}
-
 [[noreturn]] void padding_error(const char* function, const py::handle& value, const std::string& expected) {
   throw py::value_error(std::string(function) + ": padding is " + std::string(py::repr(value)) +
                         ", expected " + expected);

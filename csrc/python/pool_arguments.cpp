@@ -14,9 +14,13 @@ bool kernels_can_read(const ImageView& v, bool channels_last) {
   return v.size[kAxes - 1] == 1 || v.stride[kAxes - 1] == 1;
 }
 
-std::int64_t product_of(const Shape& shape, std::size_t begin, std::size_t end) {
+// The sizes of the spatial axes, multiplied.
+std::int64_t positions_of(const std::string& function, const char* name, const Shape& shape,
+                          bool channels_last) {
+  const std::string what = function + ": " + name + " of shape " + shape_text(shape);
+  const std::size_t begin = channels_last ? 1 : 2, end = shape.size() - (channels_last ? 1 : 0);
   std::int64_t r = 1;
-  for (std::size_t i = begin; i < end; ++i) r = checked_product("the input", {r, shape[i]});
+  for (std::size_t i = begin; i < end; ++i) r = checked_product(what, {r, shape[i]});
   return r;
 }
 
@@ -31,13 +35,6 @@ void require_spatial_axes(const std::string& function, const char* name, const S
 std::string ranked_name(const char* base, int rank) {
   if (rank < 1 || rank > kAxes) throw py::value_error(std::string(base) + ": rank must be 1, 2 or 3");
   return base + std::to_string(rank) + "d";
-}
-
-bool read_flag(const std::string& function, const char* name, const py::object& value) {
-  if (PyBool_Check(value.ptr())) return value.ptr() == Py_True;
-  const std::string type = py::str(py::type::handle_of(value).attr("__name__"));
-  if (type == "bool" || type == "bool_") return py::cast<bool>(value.attr("__bool__")());  // NumPy's
-  throw py::type_error(function + ": " + name + " must be a bool, got " + std::string(py::repr(value)));
 }
 
 Shape PoolShape::with(std::int64_t new_channels, const std::int64_t (&new_size)[kAxes]) const {
@@ -64,7 +61,12 @@ PoolShape read_pool_shape(const std::string& function, const char* name, const S
   if (s.batched) s.batch = shape[0];
   s.channels = shape[static_cast<std::size_t>(s.channels_last ? axes - 1 : offset)];
   for (int i = 0; i < rank; ++i) {
-    s.size[kAxes - rank + i] = shape[static_cast<std::size_t>(offset + i + (s.channels_last ? 0 : 1))];
+    const std::int64_t size = shape[static_cast<std::size_t>(offset + i + (s.channels_last ? 0 : 1))];
+    if (size < 1) {
+      throw py::value_error(function + ": " + name + " has shape " + shape_text(shape) +
+                            ", expected spatial axes of at least 1");
+    }
+    s.size[kAxes - rank + i] = size;
   }
   return s;
 }
@@ -110,7 +112,7 @@ void read_divisor(const std::string& function, const py::object& count_include_p
 
 PoolProblem read_adaptive(const std::string& function, const PoolShape& shape,
                           const py::object& output_size) {
-  const bool one_each = py::isinstance<py::sequence>(output_size) && !py::isinstance<py::str>(output_size);
+  const bool one_each = is_sequence(output_size);
   const auto given = one_each ? py::reinterpret_borrow<py::sequence>(output_size) : py::sequence(py::tuple());
   if (one_each && static_cast<int>(given.size()) != shape.rank) {
     throw py::value_error(function + ": output_size has " + std::to_string(given.size()) +
@@ -121,11 +123,8 @@ PoolProblem read_adaptive(const std::string& function, const PoolShape& shape,
   for (int i = 0; i < shape.rank; ++i) {
     const int axis = kAxes - shape.rank + i;
     const py::object wanted = one_each ? py::object(given[i]) : output_size;
-    output[axis] = wanted.is_none() ? shape.size[axis] : read_int(function.c_str(), "output_size", wanted);
-    if (output[axis] < 1 && !wanted.is_none()) {
-      throw py::value_error(function + ": output_size has the value " + std::to_string(output[axis]) +
-                            ", expected at least 1");
-    }
+    output[axis] =
+        wanted.is_none() ? shape.size[axis] : read_size(function.c_str(), "output_size", wanted, 1);
   }
   return adaptive_pool(function, shape.size, output);
 }
@@ -152,13 +151,7 @@ double read_norm(const std::string& function, const py::object& p) {
 
 py::array read_indices(const std::string& function, const py::object& indices, const Shape& shape,
                        const char* like) {
-  const bool foreign = !py::isinstance<py::array>(indices) && py::hasattr(indices, "__dlpack__");
-  const py::object given = foreign ? py::module_::import("numpy").attr("from_dlpack")(indices) : indices;
-  if (!py::isinstance<py::array>(given)) {
-    throw py::type_error(function + ": indices must be a NumPy array or an object with __dlpack__, got " +
-                         std::string(py::str(py::type::handle_of(given).attr("__name__"))));
-  }
-  const auto array = py::reinterpret_borrow<py::array>(given);
+  const py::array array = as_numpy(indices, function.c_str(), "indices");
   if (array.dtype().kind() != 'i' || array.itemsize() != 8) {
     throw py::type_error(function + ": indices has dtype " + std::string(py::str(array.dtype())) +
                          ", expected int64");
@@ -189,7 +182,7 @@ ReshapedPool global_pool(const std::string& function, const char* name, const Sh
   require_spatial_axes(function, name, x, channels_last);
   const std::size_t axes = x.size();
   const std::int64_t channels = channels_last ? x.back() : x[1];
-  const std::int64_t positions = channels_last ? product_of(x, 1, axes - 1) : product_of(x, 2, axes);
+  const std::int64_t positions = positions_of(function, name, x, channels_last);
   ReshapedPool r{{1, channels_last, true, x[0], channels, {1, 1, positions}}, {}, {x[0]}};
   r.problem = adaptive_pool(function, r.shape.size, {1, 1, 1});
   if (!channels_last) r.result.push_back(channels);
@@ -205,11 +198,11 @@ ReshapedPool channel_pool(const std::string& function, const char* name, const S
   require_spatial_axes(function, name, x, channels_last);
   const std::size_t axes = x.size(), channel_axis = channels_last ? axes - 1 : 1;
   const std::int64_t channels = x[channel_axis];
-  const std::int64_t positions = channels_last ? product_of(x, 1, axes - 1) : product_of(x, 2, axes);
-  std::int64_t kernel[kAxes], steps[kAxes];
+  const std::int64_t positions = positions_of(function, name, x, channels_last);
   const std::int64_t ones[kAxes] = {1, 1, 1};
-  read_axes(function.c_str(), "pool_size", pool_size, 1, 1, 1, kernel);
-  read_axes(function.c_str(), "stride", stride.is_none() ? pool_size : stride, 1, 1, 1, steps);
+  const std::int64_t kernel[kAxes] = {1, 1, read_size(function.c_str(), "pool_size", pool_size, 1)};
+  const std::int64_t steps[kAxes] = {
+      1, 1, stride.is_none() ? kernel[2] : read_size(function.c_str(), "stride", stride, 1)};
   if (kernel[2] > channels) {
     throw py::value_error(function + ": pool_size is " + std::to_string(kernel[2]) + ", but " + name +
                           " has " + std::to_string(channels) + " channels");

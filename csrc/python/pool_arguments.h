@@ -12,8 +12,6 @@ namespace fastconv::python {
 // "max_pool2d" of ("max_pool", 2). Throws ValueError where the rank is not 1, 2 or 3.
 std::string ranked_name(const char* base, int rank);
 
-bool read_flag(const std::string& function, const char* name, const py::object& value);
-
 // N, C and the spatial sizes of an array, in either layout, with or without N.
 struct PoolShape {
   int rank;
@@ -25,6 +23,7 @@ struct PoolShape {
   Shape pooled(const PoolProblem& problem) const;
 };
 
+// Spatial axes without an element are a ValueError.
 PoolShape read_pool_shape(const std::string& function, const char* name, const Shape& shape, int rank,
                           const py::object& data_format);
 

@@ -23,7 +23,7 @@ indices : int64 array of the shape of `x`
 {pool_stride}
 {pool_padding}
 output_size : sequence of {ints}, optional
-    Spatial sizes of the result. `None` takes the smallest ones that give `x` its shape.
+    Spatial sizes of the result, each less than a stride from the one below. `None` takes those.
 {data_format}
 
 Returns

@@ -113,7 +113,7 @@ def adaptive_max_pool1d(
     >>> fc.grad.adaptive_max_pool1d(np.ones_like(y), indices, x.shape)
     array([[[1., 0., 1., 0., 1.]]], dtype=float32)
     """
-    return _core.max_pool_grad(1, dy, indices, input_shape, data_format)
+    return _core.adaptive_max_pool_grad(1, dy, indices, input_shape, data_format)
 
 
 @documented(_ADAPTIVE_MAX_POOL, 2)
@@ -129,7 +129,7 @@ def adaptive_max_pool2d(
              [0., 0., 0.],
              [0., 1., 1.]]]], dtype=float32)
     """
-    return _core.max_pool_grad(2, dy, indices, input_shape, data_format)
+    return _core.adaptive_max_pool_grad(2, dy, indices, input_shape, data_format)
 
 
 @documented(_ADAPTIVE_MAX_POOL, 3)
@@ -144,7 +144,7 @@ def adaptive_max_pool3d(
     array([[0., 0.],
            [1., 1.]], dtype=float32)
     """
-    return _core.max_pool_grad(3, dy, indices, input_shape, data_format)
+    return _core.adaptive_max_pool_grad(3, dy, indices, input_shape, data_format)
 
 
 @documented(_ADAPTIVE_AVG_POOL, 1)

@@ -24,6 +24,8 @@ R = TypeVar("R")
 
 def numpy_array(name: str, value: Any) -> Array:
     """Return `value`, a NumPy array or an object that speaks DLPack, as a NumPy array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; use {name}.filled(...)")
     if isinstance(value, np.ndarray):
         return value
     if not hasattr(value, "__dlpack__"):

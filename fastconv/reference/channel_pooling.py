@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .arrays import Layout, float_array, rounded
-from .geometry import Array, check_not_empty, per_axis
+from .geometry import Array, check_not_empty
 
 
 def global_layout(name: str, shape: Sequence[int], data_format: str) -> Layout:
@@ -46,8 +47,10 @@ def global_avg_pool(x: Array, *, keepdims: bool = False, data_format: str = "cha
 
 def channel_windows(channels: int, pool_size: int, stride: int | None) -> list[slice]:
     """Return the slices of the channel axis that a channel pool covers."""
-    (size,) = per_axis("pool_size", pool_size, 1)
-    (step,) = (size,) if stride is None else per_axis("stride", stride, 1)
+    size = operator.index(pool_size)
+    step = size if stride is None else operator.index(stride)
+    if min(size, step) < 1:
+        raise ValueError(f"pool_size and stride must be at least 1, got {size} and {step}")
     if size > channels:
         raise ValueError(f"pool_size {size} is larger than the {channels} channels of x")
     return [slice(start, start + size) for start in range(0, channels - size + 1, step)]

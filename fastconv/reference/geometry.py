@@ -14,7 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,14 @@ def trailing(index: Sequence[int | slice]) -> Index:
     return (..., *index)
 
 
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Say whether a value has several entries: an array without axes has not."""
+    return value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
+
+
 def per_axis(name: str, value: PerAxis, rank: int, least: int = 1) -> tuple[int, ...]:
     """Return `value` as one int per spatial axis; each must be at least `least`."""
-    entries = list(value) if isinstance(value, Sequence | np.ndarray) else [value] * rank
+    entries: Sequence[Any] = list(value) if is_sequence(value) else [value] * rank
     if len(entries) != rank:
         raise ValueError(f"{name} has {len(entries)} entries, but there are {rank} spatial axes: {value!r}")
     numbers = tuple(operator.index(entry) for entry in entries)
@@ -80,9 +85,10 @@ def span(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
 
 def explicit_pads(padding: int | Sequence[Any], rank: int) -> Pads:
     """Return a `padding` given in numbers as one (before, after) pair per axis."""
-    if not isinstance(padding, Sequence):
+    if not is_sequence(padding):
         return tuple((n, n) for n in per_axis("padding", padding, rank, least=0))
-    pairs = [entry if isinstance(entry, Sequence) else (entry, entry) for entry in padding]
+    padding = list(padding)
+    pairs = [entry if is_sequence(entry) else (entry, entry) for entry in padding]
     if rank == 1 and len(padding) == 2 and padding[0] is not pairs[0]:
         raise ValueError(f"padding={padding!r} is ambiguous in 1-D; write padding=({tuple(padding)!r},)")
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
@@ -161,6 +167,8 @@ def transposed_windows(
             raise ValueError(
                 f'padding of a transposed convolution must be numbers, "valid" or "same", got {padding!r}'
             )
+        if padding == "same" and any(extra):
+            raise ValueError(f'output_padding {extra} changes the sizes that padding="same" promises')
         # "same": a kernel longer than its stride overlaps its neighbour, a shorter one leaves a gap after it.
         overlaps = [s - t if padding == "same" else 0 for s, t in zip(spans, stride, strict=True)]
         pads: Pads = tuple((max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in overlaps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from .geometry import (
     PerAxis,
     Windows,
     check_not_empty,
-    explicit_pads,
+    is_sequence,
     per_axis,
     pool_windows,
     trailing,
+    window_pads,
 )
 
 
@@ -72,7 +74,7 @@ def adaptive_windows(size: int, count: int) -> Iterator[slice]:
 
 def adaptive_sizes(output_size: int | Sequence[int | None] | None, sizes: Sequence[int]) -> tuple[int, ...]:
     """Return `output_size` with ``None`` replaced by the input's size."""
-    entries = output_size if isinstance(output_size, Sequence) else [output_size] * len(sizes)
+    entries: Sequence[Any] = list(output_size) if is_sequence(output_size) else [output_size] * len(sizes)
     if len(entries) != len(sizes):
         raise ValueError(f"output_size must have {len(sizes)} entries, got {output_size!r}")
     return per_axis(
@@ -278,22 +280,26 @@ def unpooled_sizes(
     padding: Padding,
     output_size: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """Return the spatial sizes that a max_unpool restores."""
+    """Return the spatial sizes that a max_unpool restores.
+
+    Where the caller names them they must be less than a stride from those that the windows cover exactly.
+    """
     rank = len(sizes)
     kernel = per_axis("kernel_size", kernel_size, rank)
     steps = kernel if stride is None else per_axis("stride", stride, rank)
-    if output_size is not None:
-        return per_axis("output_size", output_size, rank)
-    if isinstance(padding, str) and padding != "valid":
+    given = None if output_size is None else per_axis("output_size", output_size, rank)
+    if given is None and isinstance(padding, str) and padding != "valid":
         raise ValueError(f"padding={padding!r} fits several sizes: max_unpool needs output_size")
-    pads = explicit_pads(0 if isinstance(padding, str) else padding, rank)
+    pads = window_pads(padding, given or sizes, kernel, steps)
     restored = tuple(
         (size - 1) * step + k - before - after
         for size, step, k, (before, after) in zip(sizes, steps, kernel, pads, strict=True)
     )
-    if min(restored) < 1:
+    if given is None and min(restored) < 1:
         raise ValueError(f"padding {pads} leaves nothing of the result: its sizes would be {restored}")
-    return restored
+    if given and any(abs(g - n) >= step for g, n, step in zip(given, restored, steps, strict=True)):
+        raise ValueError(f"output_size {given} must be less than the stride {steps} away from {restored}")
+    return given or restored
 
 
 def max_unpool(

@@ -1,10 +1,12 @@
 """Which arrays `fastconv.signal` takes, and what it says of those it does not."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastconv import _core
 
 Array: TypeAlias = NDArray[Any]
 
@@ -12,16 +14,10 @@ Array: TypeAlias = NDArray[Any]
 def as_array(operation: str, name: str, value: ArrayLike) -> Array:
     """Take an argument as an array that can be convolved: not empty, of at least one axis, floating."""
     try:
-        foreign = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
-        array = np.from_dlpack(cast(Any, value)) if foreign else np.asarray(value)
-    except (BufferError, RuntimeError) as error:
+        given: Any = value if hasattr(value, "__dlpack__") else np.asarray(value)
+    except (TypeError, ValueError) as error:  # lists of lists of several lengths
         raise TypeError(f"{operation}: {name} can't be read as a NumPy array: {error}") from error
-    # Only bfloat16, not NumPy's own, is known by its name: making that takes longer than a short convolution.
-    if not (array.dtype.char in "efd" or array.dtype.name == "bfloat16") or not array.dtype.isnative:
-        raise TypeError(
-            f"{operation}: {name} has dtype {array.dtype}, expected float32, float64, float16 or bfloat16; "
-            f"{name}.astype(np.float32) would fit"
-        )
+    array = _core.as_array(operation, name, given)
     if array.ndim == 0:
         raise ValueError(f"{operation}: {name} is a scalar, expected an array with at least one axis")
     if array.size == 0:

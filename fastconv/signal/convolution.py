@@ -143,8 +143,8 @@ def convolve2d(
     TypeError
         If an input is not floating, the dtypes differ, or `fillvalue` is not a real number.
     ValueError
-        If an input is empty or has not two axes, the mode or the boundary is unknown, or in mode "valid"
-        neither input is at least as large as the other along both axes.
+        If an input is empty or has not two axes, the mode or the boundary is unknown, `fillvalue` is larger
+        than any float, or in mode "valid" neither input is at least as large as the other along both axes.
 
     Examples
     --------
@@ -270,16 +270,20 @@ def _convolve_images(
     check_choice(operation, "boundary", boundary, _BOUNDARIES)
     if not isinstance(fillvalue, Real):
         raise TypeError(f"{operation}: fillvalue is {fillvalue!r}, expected a real number")
+    try:
+        outside = float(fillvalue)
+    except OverflowError as error:
+        raise ValueError(f"{operation}: fillvalue is larger than any float") from error
     windows = _windows(operation, image.shape, kernel.shape, mode)
     if correlates:
         kernel = np.flip(kernel)
         if mode == "same":
             windows = [(k // 2, k // 2 + n) for n, k in zip(image.shape, kernel.shape, strict=True)]
-    if mode == "valid" or (boundary == "fill" and fillvalue == 0):
+    if mode == "valid" or (boundary == "fill" and outside == 0):
         return _convolve_window(image, kernel, windows)
     rows, columns = (
         (k - 1 - first, stop - n)
         for n, k, (first, stop) in zip(image.shape, kernel.shape, windows, strict=True)
     )
     planes, weights = image[np.newaxis, np.newaxis], np.flip(kernel)[np.newaxis, np.newaxis]
-    return correlate_extended(planes, weights, (rows, columns), boundary, float(fillvalue))[0, 0]
+    return correlate_extended(planes, weights, (rows, columns), boundary, outside)[0, 0]

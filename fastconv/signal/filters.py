@@ -8,8 +8,9 @@ padding mode "replicate". float16 and bfloat16 images are kept in float32 from p
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -158,9 +159,11 @@ def gaussian(image: ArrayLike, sigma: float | Sequence[float]) -> Array:
     Raises
     ------
     TypeError
-        If the image is not floating.
+        If the image is not floating, or `sigma` is no number.
     ValueError
         If the image is empty or without axes, or `sigma` is negative, not finite, or not one number per axis.
+    MemoryError
+        If memory for the filter's weights cannot be had.
 
     Examples
     --------
@@ -175,16 +178,15 @@ def gaussian(image: ArrayLike, sigma: float | Sequence[float]) -> Array:
     and borders are those of `scipy.ndimage.gaussian_filter`.
     """
     x = as_array("gaussian", "image", image)
-    sigmas = np.asarray(sigma, np.float64)
-    if sigmas.shape not in ((), (x.ndim,)) or not np.all(np.isfinite(sigmas) & (sigmas >= 0)):
-        raise ValueError(
-            f"gaussian: sigma is {sigma!r}, expected one finite number >= 0, or {x.ndim}: one for each axis"
-        )
     samples = smoothed = widened(x)
-    for axis, deviation in enumerate(np.broadcast_to(sigmas, x.ndim)):
+    for axis, deviation in enumerate(_deviations(sigma, x.ndim)):
         radius = int(4.0 * deviation + 0.5)
         if radius > 0:
-            weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
+            try:
+                weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
+            except (MemoryError, ValueError) as error:
+                text = f"gaussian: could not get the memory for 2 * {radius} + 1 weights of sigma {deviation}"
+                raise MemoryError(text) from error
             smoothed = _pass_along(smoothed, axis, weights / weights.sum())
     return smoothed.astype(x.dtype, order="C", copy=smoothed is samples)
 
@@ -231,7 +233,15 @@ def _axes(operation: str, axis: int | Sequence[int] | None, rank: int) -> list[i
     """List the axes that `axis` means, counted from the first one."""
     if axis is None:
         return list(range(rank))
-    given = [index(i) for i in axis] if isinstance(axis, Iterable) else [index(axis)]
+    try:
+        entries: list[Any] = list(axis) if np.ndim(axis) else [axis]  # type: ignore[arg-type]
+        if any(isinstance(i, bool | np.bool_) for i in entries):
+            raise TypeError("a truth value is no axis")
+        given = [index(i) for i in entries]
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{operation}: axis is {axis!r}, expected None, an int or a sequence of ints"
+        ) from error
     axes = [i + rank if i < 0 else i for i in given]
     if not axes or len(set(axes)) < len(axes) or not all(0 <= i < rank for i in axes):
         raise ValueError(
@@ -239,3 +249,17 @@ def _axes(operation: str, axis: int | Sequence[int] | None, rank: int) -> list[i
             f"from {-rank} to {rank - 1}"
         )
     return axes
+
+
+def _deviations(sigma: float | Sequence[float], rank: int) -> Array:
+    """Give the standard deviation along each axis."""
+    expected = f"expected one finite number >= 0, or {rank}: one for each axis"
+    try:
+        sigmas = np.asarray(sigma)
+        if sigmas.dtype.kind not in "iuf":
+            raise TypeError("not all are real numbers")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"gaussian: sigma is {sigma!r}, {expected}") from error
+    if sigmas.shape not in ((), (rank,)) or not np.all(np.isfinite(sigmas) & (sigmas >= 0)):
+        raise ValueError(f"gaussian: sigma is {sigma!r}, {expected}")
+    return np.broadcast_to(sigmas.astype(np.float64), rank)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace fastconv::cpu {
@@ -10,6 +11,9 @@ namespace fastconv::cpu {
 // Threads that a call may use, the caller's own included. Default: OMP_NUM_THREADS, else usable_cpus().
 int num_threads();
 void set_num_threads(int count);  // throws std::invalid_argument below 1 or above 1024
+
+// The same for calls from this thread alone, whatever holds for the process; nothing takes that back.
+void hold_num_threads(std::optional<int> count);  // throws as set_num_threads does
 
 namespace detail {
 using TaskFunction = void (*)(const void* body, std::int64_t task, int worker);

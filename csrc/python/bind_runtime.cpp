@@ -1,6 +1,8 @@
 // Threads, instruction sets, the memory pool, and the measured roofs.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "core/backend.h"
 #include "core/buffer_pool.h"
@@ -53,6 +55,11 @@ double measure_copy_rate(std::int64_t bytes, double seconds) {
   return best;
 }
 
+// Numbers that no int holds become ones that are as much out of range.
+int read_thread_count(const char* function, const py::object& n) {
+  return static_cast<int>(std::clamp<std::int64_t>(read_int(function, "n", n), -(1 << 20), 1 << 20));
+}
+
 py::dict config() {
   const cpu::CpuFeatures& f = cpu::cpu_features();
   py::dict features, caches, d;
@@ -93,9 +100,10 @@ void bind_runtime(py::module_& m) {
   const std::int64_t memory = cpu::usable_memory();
   set_pool_limits(memory / 4, memory);
   cpu::active_table();  // an unknown FASTCONV_ISA fails at import, not in the middle of a call
-  m.def("set_num_threads", [](const py::object& n) {
-    cpu::set_num_threads(
-        static_cast<int>(std::min<std::int64_t>(read_int("set_num_threads", "n", n), 1 << 20)));
+  m.def("set_num_threads",
+        [](const py::object& n) { cpu::set_num_threads(read_thread_count("set_num_threads", n)); });
+  m.def("hold_num_threads", [](const py::object& n) {
+    cpu::hold_num_threads(n.is_none() ? std::nullopt : std::optional(read_thread_count("threads", n)));
   });
   m.def("get_num_threads", &cpu::num_threads);
   m.def("isa", [] { return std::string(cpu::active_table().isa); });

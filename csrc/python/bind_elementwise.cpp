@@ -107,9 +107,15 @@ py::array scale_mask(const py::object& x_object, const py::object& mask_object,
   return y;
 }
 
+// An argument of a layer, as a NumPy array that the functions here take.
+py::array read_array(const py::object& object, const std::string& layer, const std::string& name) {
+  return Array(object, layer.c_str(), name.c_str()).object();
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
+  m.def("read_array", &read_array);
   m.def("activation", &activation, py::arg("x"), py::arg("name"), py::arg("out") = py::none());
   m.def("activation_grad", &activation_grad, py::arg("dy"), py::arg("name"), py::arg("x") = py::none(),
         py::arg("y") = py::none(), py::arg("out") = py::none());

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from fastconv.nn import checkpoint
+from fastconv.nn.arguments import checked, read_array, require_writable
 from fastconv.nn.parameter import Array, Parameter
 from fastconv.nn.summary import Summary, summarise
 
@@ -126,6 +127,8 @@ class Layer:
         RuntimeError
             Without a call in training mode before, and at a second ``backward`` after the same call: the
             first one gives back what the call kept. ``vjp`` serves where one result needs several gradients.
+        ValueError, TypeError
+            A `dy` of another shape or dtype.
         """
         if self._pullback is None:
             raise RuntimeError(
@@ -135,6 +138,14 @@ class Layer:
         dx = self._pullback(dy)
         self._pullback = None
         return dx
+
+    def _read(self, x: Array) -> Array:
+        """Take the input as a NumPy array of floating dtype; an error names this layer."""
+        return read_array(type(self).__name__, "x", x)
+
+    def _checked(self, y: Array, pullback: Pullback) -> Pullback:
+        """Give the pullback that takes a ``dy`` like `y`, and no other, as a NumPy array."""
+        return checked(type(self).__name__, y, pullback)
 
     # What a layer contains
 

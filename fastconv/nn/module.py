@@ -240,7 +240,8 @@ class Layer:
         Raises
         ------
         ValueError
-            Names or shapes that do not fit (all of them are named), or a file that can't be read.
+            Names or shapes that do not fit (all of them are named), numbers that do not fit into the model's
+            dtype, an array of the model that is read-only, or a file that can't be read.
         TypeError
             Neither mapping nor path, or an array whose dtype can't stand in for the model's.
         """
@@ -257,15 +258,21 @@ class Layer:
         if strict and keys.missing_keys:
             faults.append(f"missing: {', '.join(keys.missing_keys)}")
         if strict and keys.unexpected_keys:
-            faults.append(f"not in the model: {', '.join(keys.unexpected_keys)}")
-        sources = {name: np.asarray(state[name]) for name in targets if name in state}
+            faults.append(f"not in the model: {', '.join(map(str, keys.unexpected_keys))}")
+        sources = {
+            name: checkpoint.as_array(f"load_state_dict: {name}", state[name])
+            for name in targets
+            if name in state
+        }
         for name, source in sources.items():
+            require_writable(f"load_state_dict: {name} of the model", targets[name])
             if source.shape != targets[name].shape:
                 faults.append(f"{name} has shape {source.shape}, expected {targets[name].shape}")
         if faults:
             raise ValueError("load_state_dict: " + "; ".join(faults))
         converted = {
-            name: checkpoint.convert(source, targets[name].dtype, name) for name, source in sources.items()
+            name: checkpoint.convert(f"load_state_dict: {name}", source, targets[name].dtype)
+            for name, source in sources.items()
         }
         for name, source in converted.items():
             targets[name][...] = source
@@ -311,6 +318,13 @@ class Layer:
         -------
         Summary
             Its ``str`` is a table; ``rows``, ``parameters`` and ``multiply_adds`` are its parts.
+
+        Raises
+        ------
+        TypeError
+            An `input_shape` that is no sequence of integers.
+        ValueError
+            Sizes below 1, or that the layers refuse.
 
         Notes
         -----

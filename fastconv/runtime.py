@@ -3,7 +3,8 @@
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,10 +15,38 @@ from fastconv import _core, functional, grad
 from fastconv._typing import Precision, Shape
 
 
+class _Blocks(threading.local):
+    """The `with` blocks that each thread is in, the innermost last, and what they say.
+
+    They need not be left in the order they were entered in (generators and tasks may not): what holds is
+    the word of the innermost that is still open.
+    """
+
+    def __init__(self, hold: Callable[[Any], None]) -> None:
+        self._hold = hold
+        self._open: dict[object, Any] = {}
+
+    @contextmanager
+    def entered(self, word: Any) -> Iterator[None]:
+        self._hold(word)
+        block = object()
+        self._open[block] = word
+        try:
+            yield
+        finally:
+            self._open.pop(block, None)
+            self._hold(next(reversed(self._open.values()), None))
+
+
+_thread_blocks = _Blocks(_core.hold_num_threads)
+_precision_blocks = _Blocks(_core.hold_precision)
+
+
 def set_num_threads(n: int) -> None:
     """Set how many threads a call may use.
 
-    It holds for the whole process. Results are the same, bit for bit, with any number.
+    It holds for the whole process, but not within a `with fastconv.threads(...)` block. Results are the same,
+    bit for bit, with any number.
 
     Parameters
     ----------
@@ -44,12 +73,13 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Tell how many threads a call may use.
+    """Tell how many threads a call made now, in this thread, may use.
 
     Returns
     -------
     int
-        What was set, or at the start `OMP_NUM_THREADS`, or the number of CPUs that affinity and control group
+        What the innermost `with fastconv.threads(...)` block of this thread says; outside of all of them what
+        was set, or at the start `OMP_NUM_THREADS`, or the number of CPUs that affinity and control group
         leave to this process.
 
     Examples
@@ -65,7 +95,7 @@ def get_num_threads() -> int:
 def threads(n: int) -> Iterator[None]:
     """Set how many threads a call may use, for the length of a `with` block.
 
-    It holds for the whole process, other Python threads included.
+    It holds in the Python thread that enters the block and in no other; blocks nest.
 
     Parameters
     ----------
@@ -86,18 +116,15 @@ def threads(n: int) -> Iterator[None]:
     ...     fc.get_num_threads()
     1
     """
-    before = _core.get_num_threads()
-    _core.set_num_threads(n)
-    try:
+    with _thread_blocks.entered(n):
         yield
-    finally:
-        _core.set_num_threads(before)
 
 
 def set_precision(p: Precision) -> None:
     """Set the least accuracy that calls without a `precision` of their own promise.
 
-    It holds for the whole process, and for sums of float32 products alone.
+    It holds for the whole process, but not within a `with fastconv.precision(...)` block, and for sums of
+    float32 products alone.
 
     Parameters
     ----------
@@ -122,12 +149,13 @@ def set_precision(p: Precision) -> None:
 
 
 def get_precision() -> str:
-    """Tell the least accuracy that calls without a `precision` of their own promise.
+    """Tell the least accuracy that calls made now, in this thread, promise without their own `precision`.
 
     Returns
     -------
     str
-        "highest" (at the start), "high" or "medium".
+        "highest", "high" or "medium": what the innermost `with fastconv.precision(...)` block of this thread
+        says; outside of all of them what was set, at the start "highest".
 
     Examples
     --------
@@ -142,8 +170,8 @@ def get_precision() -> str:
 def precision(p: Precision) -> Iterator[None]:
     """Set the precision for the length of a `with` block.
 
-    It holds for the whole process, other Python threads included; the argument `precision` of a function
-    concerns its own call only.
+    It holds in the Python thread that enters the block and in no other; blocks nest. The argument `precision`
+    of a function concerns its own call only.
 
     Parameters
     ----------
@@ -164,12 +192,8 @@ def precision(p: Precision) -> Iterator[None]:
     >>> fc.get_precision()
     'highest'
     """
-    before = _core.get_precision()
-    _core.set_precision(p)
-    try:
+    with _precision_blocks.entered(p):
         yield
-    finally:
-        _core.set_precision(before)
 
 
 @dataclass(frozen=True)

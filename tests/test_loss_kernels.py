@@ -158,18 +158,21 @@ def test_agrees_with_torch():
 
 def test_errors():
     logits = np.zeros((3, 4), np.float32)
-    for bad, text in (([0, 1, 4], r"labels\[2\] is 4, expected 0 to 3"), ([0, -1, 0], r"labels\[1\] is -1")):
+    for bad, text in (
+        ([0, 1, 4], r"cross_entropy: target\[2\] is 4, expected 0 to 3"),
+        ([0, -1, 0], r"cross_entropy: target\[1\] is -1"),
+    ):
         with pytest.raises(ValueError, match=text):
             _core.cross_entropy(logits, np.array(bad), 0.0)
-    with pytest.raises(ValueError, match=r"labels\[0\] is 4"):
+    with pytest.raises(ValueError, match=r"cross_entropy: target\[0\] is 4"):
         _core.cross_entropy(logits, np.full(3, 4, np.uint64), 0.0)
-    with pytest.raises(ValueError, match=r"labels\[0\] is -1"):
+    with pytest.raises(ValueError, match=r"cross_entropy: target\[0\] is -1"):
         _core.cross_entropy(logits, np.full(3, 2**64 - 1, np.uint64), 0.0)
-    with pytest.raises(TypeError, match="labels must be integers, got dtype float64"):
+    with pytest.raises(TypeError, match="cross_entropy: target must be integers, got dtype float64"):
         _core.cross_entropy(logits, np.zeros(3), 0.0)
-    with pytest.raises(ValueError, match=r"labels has shape \(2,\), expected \(3,\)"):
+    with pytest.raises(ValueError, match=r"cross_entropy: target has shape \(2,\), expected \(3,\)"):
         _core.cross_entropy(logits, np.zeros(2, int), 0.0)
-    with pytest.raises(ValueError, match=r"logits has shape \(4,\), expected \(N, C\)"):
+    with pytest.raises(ValueError, match=r"cross_entropy: prediction has shape \(4,\), expected \(N, C\)"):
         _core.cross_entropy(logits[0], np.zeros(4, int), 0.0)
     for smoothing in (-0.1, 1.5, math.nan):
         with pytest.raises(ValueError, match="label_smoothing"):
@@ -177,7 +180,7 @@ def test_errors():
     with pytest.raises(TypeError, match="label_smoothing must be a number"):
         _core.cross_entropy(logits, np.zeros(3, int), None)
     for loss in (_core.mse, _core.binary_cross_entropy_with_logits):
-        with pytest.raises(ValueError, match=r"has shape \(3,\), but"):
+        with pytest.raises(ValueError, match=r"target has shape \(3,\), but prediction has"):
             loss(logits, logits[:, 0])
         with pytest.raises(TypeError, match="float64"):
             loss(logits, logits.astype(np.float64))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import threading
 
 import numpy as np
 import pytest
-from test_nn_gradients import F64, numeric_gradient, spread
+from test_nn_gradients import CASES, F64, numeric_gradient, spread
 
 from fastconv import nn
 
@@ -288,10 +289,153 @@ def test_conv_layers_check_their_arguments():
         nn.ConvTranspose2d(1, 1, 0)
     with pytest.raises(ValueError, match=r"init must be one of he_normal, .* got 'uniform'"):
         nn.Conv2d(1, 1, 3, init="uniform")
-    with pytest.raises(TypeError):
-        nn.Conv2d(1.5, 1, 3)
     with pytest.raises(ValueError, match="Linear: out_features must be at least 1"):
         nn.Linear(3, 0)
+
+
+def test_sizes_may_be_numpys_integers():
+    i = np.int64
+    layer = nn.Conv2d(i(2), np.array(3), i(3), groups=np.uint8(1))
+    assert layer.weight.data.shape == (3, 2, 3, 3) and layer.kernel_size == (3, 3)
+    assert repr(layer) == "Conv2d(2, 3, (3, 3))"
+    assert nn.Conv2d(2, 3, np.array([3, 2])).kernel_size == (3, 2)
+    assert nn.ConvTranspose1d(2, 3, np.array(4)).weight.data.shape == (2, 3, 4)
+    assert nn.Linear(i(4), i(2)).weight.data.shape == (2, 4)
+    assert nn.BatchNorm1d(i(4)).weight.data.shape == (4,)
+    assert nn.LocalResponseNorm(i(3)).size == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.Conv2d(2, 3, 3.0), TypeError, "Conv2d: kernel_size must be an integer, got 3.0"),
+        (lambda: nn.Conv2d(2, 3, (3, True)), TypeError, "Conv2d: kernel_size must be an integer, got True"),
+        (lambda: nn.Conv2d(2, 3, "33"), TypeError, "Conv2d: kernel_size must be an integer, got '3'"),
+        (lambda: nn.Conv2d(2.0, 3, 3), TypeError, "Conv2d: in_channels must be an integer, got 2.0"),
+        (lambda: nn.Conv2d(True, 3, 3), TypeError, "Conv2d: in_channels must be an integer, got True"),
+        (
+            lambda: nn.ConvTranspose3d(2, None, 3),
+            TypeError,
+            "ConvTranspose3d: out_channels must be an integer",
+        ),
+        (lambda: nn.Conv1d(2, 2, 3, groups=np.bool_(True)), TypeError, "Conv1d: groups must be an integer"),
+        (lambda: nn.Linear(2.0, 3), TypeError, "Linear: in_features must be an integer, got 2.0"),
+        (lambda: nn.Linear(2, True), TypeError, "Linear: out_features must be an integer, got True"),
+        (lambda: nn.BatchNorm2d(3.0), TypeError, "BatchNorm2d: num_features must be an integer, got 3.0"),
+        (lambda: nn.BatchNorm2d(3, eps=None), TypeError, "BatchNorm2d: eps must be a number, got None"),
+        (
+            lambda: nn.BatchNorm2d(3, momentum="x"),
+            TypeError,
+            "BatchNorm2d: momentum must be a number, got 'x'",
+        ),
+        (lambda: nn.BatchNorm1d(3, data_format="NCL"), ValueError, "BatchNorm1d: data_format must be one of"),
+        (lambda: nn.LocalResponseNorm(3.0), TypeError, "LocalResponseNorm: size must be an integer, got 3.0"),
+        (lambda: nn.LocalResponseNorm(0), ValueError, "LocalResponseNorm: size must be at least 1, got 0"),
+        (lambda: nn.LocalResponseNorm(3, beta=()), TypeError, "LocalResponseNorm: beta must be a number"),
+        (
+            lambda: nn.LocalResponseNorm(3, data_format=3),
+            ValueError,
+            "LocalResponseNorm: data_format must be",
+        ),
+        (lambda: nn.Dropout(None), TypeError, "Dropout: p must be a number, got None"),
+        (lambda: nn.Dropout("0.5"), TypeError, "Dropout: p must be a number, got '0.5'"),
+        (lambda: nn.LeakyReLU(None), TypeError, "LeakyReLU: negative_slope must be a number, got None"),
+        (lambda: nn.LeakyReLU(np.nan), ValueError, "LeakyReLU: negative_slope must be finite, got nan"),
+        (lambda: nn.Softmax(None), TypeError, "Softmax: axis must be an integer, got None"),
+        (lambda: nn.Flatten(1.0), TypeError, "Flatten: start_dim must be an integer, got 1.0"),
+    ],
+)
+def test_wrong_arguments_are_named(make, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        make()
+
+
+class Foreign:
+    """An array of another library: all it has is the DLPack protocol."""
+
+    def __init__(self, array):
+        self.__dlpack__, self.__dlpack_device__ = array.__dlpack__, array.__dlpack_device__
+
+
+@pytest.mark.parametrize(("make", "shape"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_layers_take_what_functions_take(make, shape):
+    x = spread(shape)
+    y, pullback = make().vjp(x)
+    dy = spread(y.shape, 1)
+    dx = pullback(dy)
+    foreign_y, foreign_pullback = make().vjp(Foreign(x))
+    for result, expected in [
+        (foreign_y, y),
+        (foreign_pullback(Foreign(dy)), dx),
+        (make().eval()(Foreign(x)), make().eval()(x)),
+    ]:
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(("make", "shape"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_pullbacks_take_only_what_is_like_the_result(make, shape):
+    layer = make()
+    y, pullback = layer.vjp(spread(shape))
+    layers = [type(within).__name__ for _, within in layer.named_layers()]
+    for wrong in (np.ones((*y.shape, 1)), np.ones((1,) * y.ndim), np.ones(1), np.ones((2, *y.shape))):
+        with pytest.raises(ValueError, match=f"^({'|'.join(layers)}): dy has shape"):
+            pullback(wrong)
+    with pytest.raises(TypeError, match=f"^({'|'.join(layers)}): dy has dtype float32, expected float64"):
+        pullback(y.astype(np.float32))
+    with pytest.raises(TypeError, match=rf"^({'|'.join(layers)}): dy has dtype int64, .*astype"):
+        pullback(np.ones(y.shape, np.int64))
+    for parameter in layer.parameters():
+        assert not parameter.grad.any()
+
+
+@pytest.mark.parametrize(("make", "shape"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_inputs_are_floating_arrays(make, shape):
+    for training in (True, False):
+        layer = make().train(training)
+        with pytest.raises(TypeError, match=r"^[\w.]+: x must be a NumPy array or an object with __dlpack__"):
+            layer(spread(shape).tolist())
+        if type(layer) not in (nn.Flatten, nn.Sequential):
+            with pytest.raises(TypeError, match=r"^[\w.]+: x has dtype int64"):
+                layer(np.ones(shape, np.int64))
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.2])
+def test_every_slope_of_leaky_relu_is_alike(slope):
+    layer = nn.LeakyReLU(slope)
+    for order in "CF":
+        x = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, np.nan]], np.float32, order=order)
+        y, pullback = layer.vjp(x)
+        assert y.flags.c_contiguous and pullback(x).flags.c_contiguous
+        np.testing.assert_array_equal(y, np.where(x > 0, x, x * np.float32(slope)))
+    y = layer(np.array(-1.0))
+    assert type(y) is np.ndarray and y.shape == () and y == -slope
+
+
+def test_layers_name_themselves_and_what_they_expected():
+    for layer, x, error, message in [
+        (nn.Linear(3, 2), np.ones((2, 4), "f4"), ValueError, "Linear: x has shape (2, 4), expected (..., 3)"),
+        (nn.Linear(3, 2), np.ones((2, 3)), TypeError, "Linear: x has dtype float64, but weight has float32"),
+        (nn.BatchNorm2d(3), np.ones((2, 3, 2, 2)), TypeError, "BatchNorm2d: x has dtype float64, but weight"),
+        (
+            nn.BatchNorm1d(3),
+            np.ones((2, 4), "f4"),
+            ValueError,
+            "BatchNorm1d: x of shape (2, 4) has 4 channels",
+        ),
+        (
+            nn.BatchNorm1d(3),
+            np.ones((1, 3), "f4"),
+            ValueError,
+            "BatchNorm1d: x has shape (1, 3), expected more",
+        ),
+        (nn.LocalResponseNorm(3), np.ones(3), ValueError, "LocalResponseNorm: x must have at least 2 axes"),
+        (nn.Softmax(2), np.ones((2, 3)), ValueError, "Softmax: x of shape (2, 3) has no axis 2"),
+        (nn.Softmax(), np.array(1.0), ValueError, "Softmax: x of shape () has no axis -1"),
+    ]:
+        for call in (layer.forward, layer.vjp):
+            with pytest.raises(error, match=f"^{re.escape(message)}"):
+                call(x)
 
 
 def test_wrong_inputs_are_refused():

@@ -130,17 +130,151 @@ def test_a_state_that_does_not_fit_changes_nothing():
     before = optimizer.state_dict()
     with pytest.raises(ValueError, match="the state is for 1 parameters, not 2"):
         optimizer.load_state_dict(make(3).state_dict())
-    with pytest.raises(ValueError, match=r"mean of parameter '' has shape \(5,\), expected \(4,\)"):
+    with pytest.raises(ValueError, match=r"mean of parameter number 1 has shape \(5,\), expected \(4,\)"):
         optimizer.load_state_dict(make(3, 5).state_dict())
     with pytest.raises(ValueError, match="the state has settings"):
         optimizer.load_state_dict(make(3, 4, kind=optim.SGD).state_dict())
     with pytest.raises(ValueError, match=r"the state has arrays \[\], expected \['mean', 'square_avg'\]"):
         optimizer.load_state_dict(before | {"arrays": [{}, {}]})
-    after = optimizer.state_dict()
-    assert after["steps"] == before["steps"] == 1 and after["settings"] == before["settings"]
-    for one, other in zip(before["arrays"], after["arrays"], strict=True):
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+    assert before["steps"] == 1
+    assert_same_state(optimizer.state_dict(), before)
+
+
+KINDS = [optim.SGD, optim.RMSprop, optim.Adam, optim.AdamW]
+
+
+def read_only(shape):
+    array = np.ones(shape)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (
+            lambda q: setattr(q, "grad", np.ones(5)),
+            ValueError,
+            r"the gradient of {} has shape \(5,\), .*\(3, 2\)",
+        ),
+        (
+            lambda q: setattr(q, "grad", np.ones((3, 2), "f4")),
+            TypeError,
+            "gradient of {} has dtype float32, .*64",
+        ),
+        (lambda q: setattr(q, "grad", np.ones((3, 2), int)), TypeError, "gradient of {} has dtype int64"),
+        (lambda q: setattr(q, "grad", 1.0), TypeError, "gradient of {} must be a NumPy array .* got float"),
+        (
+            lambda q: setattr(q, "data", read_only((3, 2))),
+            ValueError,
+            "{} is changed in place, but is read-only",
+        ),
+        (lambda q: setattr(q, "data", np.ones((2, 3)).T), ValueError, "{} .* must be C-contiguous"),
+        (lambda q: setattr(q, "data", np.ones((3, 2), ">f8")), TypeError, "{} must be float32 or float64"),
+        (lambda q: setattr(q, "data", [1.0]), TypeError, "{} .* must be a NumPy array, got list"),
+    ],
+)
+@pytest.mark.parametrize("name", ["scale", ""])
+def test_a_step_that_can_not_be_made_changes_nothing(kind, spoil, error, message, name):
+    p, q = nn.Parameter(np.ones(4)), nn.Parameter(np.ones((3, 2)), name)
+    optimizer = kind([p, q], lr=0.1)
+    before = optimizer.state_dict()
+    p.grad += 1
+    spoil(q)
+    label = r"parameter 'scale' \(number 1\)" if name else "parameter number 1"
+    with pytest.raises(error, match=f"{kind.__name__}: .*" + message.replace("{}", label)):
+        optimizer.step()
+    np.testing.assert_array_equal(p.data, 1)
+    assert_same_state(optimizer.state_dict(), before)
+
+
+def assert_same_state(one, other):
+    assert (one["settings"], one["steps"]) == (other["settings"], other["steps"])
+    for arrays, others in zip(one["arrays"], other["arrays"], strict=True):
+        assert arrays.keys() == others.keys()
+        for name in arrays:
+            np.testing.assert_array_equal(arrays[name], others[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_checks_parameters_and_settings_as_they_are_now(kind):
+    p = nn.Parameter(np.ones(4))
+    optimizer = kind([p], lr=0.1, **({"momentum": 0.5} if kind is optim.SGD else {}))
+    p.data = np.ones(3)
+    with pytest.raises(ValueError, match=r"parameter number 0 has shape \(3,\), expected \(4,\)"):
+        optimizer.step()
+    p.data = np.ones(4)
+    for lr, error in ((float("nan"), ValueError), (None, TypeError)):
+        optimizer.lr = lr
+        with pytest.raises(error, match=f"{kind.__name__}: lr must be"):
+            optimizer.step()
+    assert optimizer.steps == 0
+    np.testing.assert_array_equal(p.data, 1)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.RMSprop])
+def test_momentum_may_be_switched_on(kind):
+    results = []
+    for momentum in (0.0, 0.5):
+        p = nn.Parameter(np.ones(2))
+        optimizer = kind([p], lr=0.1, momentum=momentum)
+        optimizer.momentum = 0.5
+        train(optimizer, [[np.ones(2)]] * 2)
+        results.append(p.data)
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: [], TypeError, "Adam: the state must be a mapping, got list"),
+        (lambda s: {"settings": s["settings"]}, ValueError, "Adam: the state has no steps, arrays"),
+        (lambda s: s | {"steps": "x"}, TypeError, "the state's steps must be an integer, got 'x'"),
+        (lambda s: s | {"steps": 1.0}, TypeError, "steps must be an integer, got 1.0"),
+        (lambda s: s | {"steps": -1}, ValueError, "steps must be at least 0, got -1"),
+        (lambda s: s | {"settings": [1]}, TypeError, "settings must be a mapping, got list"),
+        (
+            lambda s: s | {"settings": s["settings"] | {"lr": float("nan")}},
+            ValueError,
+            "Adam: lr must be finite",
+        ),
+        (lambda s: s | {"settings": s["settings"] | {"betas": 0.9}}, TypeError, "betas must be two numbers"),
+        (lambda s: s | {"arrays": 3}, TypeError, "the state's arrays must be a list, got int"),
+        (lambda s: s | {"arrays": [3]}, TypeError, "arrays for parameter 'w' .number 0. must be a mapping"),
+        (lambda s: with_mean(s, np.array([{}, {}])), TypeError, "mean of parameter 'w' .* has dtype object"),
+        (lambda s: with_mean(s, ["a", "b"]), TypeError, "mean of parameter 'w' .number 0. has dtype <U1"),
+        (lambda s: with_mean(s, [[1.0], [1.0, 2.0]]), TypeError, "mean of parameter 'w' .* can't be read"),
+        (
+            lambda s: with_mean(s, 1.0),
+            ValueError,
+            r"mean of parameter 'w' .* has shape \(\), expected \(2,\)",
+        ),
+        (lambda s: with_mean(s, [0, 1e300]), ValueError, "mean of parameter 'w' .* holds 1e.300, .* float32"),
+    ],
+)
+def test_a_state_of_wrong_parts_changes_nothing(change, error, message):
+    optimizer = optim.Adam([nn.Parameter(np.ones(2, np.float32), "w")])
+    train(optimizer, [[np.ones(2, np.float32)]])
+    before = optimizer.state_dict()
+    with pytest.raises(error, match=message):
+        optimizer.load_state_dict(change(optimizer.state_dict()))
+    assert_same_state(optimizer.state_dict(), before)
+
+
+def with_mean(state, mean):
+    return state | {"arrays": [state["arrays"][0] | {"mean": mean}]}
+
+
+def test_a_state_may_come_from_json_or_fortran():
+    optimizer = optim.Adam([nn.Parameter(np.ones((2, 2)))])
+    train(optimizer, [[np.arange(4.0).reshape(2, 2)]])
+    state = optimizer.state_dict()
+    settings = state["settings"] | {"betas": list(state["settings"]["betas"])}
+    arrays = [{name: np.asfortranarray(array) for name, array in state["arrays"][0].items()}]
+    optimizer.load_state_dict(state | {"settings": settings, "arrays": arrays})
+    assert_same_state(optimizer.state_dict(), state)
+    optimizer.step()
 
 
 def test_learning_rate_may_change():
@@ -178,9 +312,28 @@ def test_wrong_arguments_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             make()
+    for make, message in [
+        (lambda: optim.SGD(parameters, lr=None), "SGD: lr must be a number, got None"),
+        (lambda: optim.SGD(parameters, lr=True), "SGD: lr must be a number, got True"),
+        (lambda: optim.SGD(parameters, lr="0.1"), "SGD: lr must be a number, got '0.1'"),
+        (lambda: optim.SGD(parameters, lr=1, nesterov=2), "SGD: nesterov must be True or False, got 2"),
+        (lambda: optim.Adam(parameters, betas=0.9), "Adam: betas must be two numbers, got 0.9"),
+        (lambda: optim.AdamW(parameters, betas=(0.9, None)), "AdamW: betas must be a number, got None"),
+        (lambda: optim.RMSprop(parameters, eps=1j), "RMSprop: eps must be a number, got 1j"),
+        (lambda: optim.SGD(layer, lr=1), "SGD: parameters must be Parameter objects, .* got Linear"),
+        (lambda: optim.SGD(layer.weight, lr=1), "parameters must be Parameter objects, .* got Parameter"),
+        (lambda: optim.SGD([nn.Parameter([1.0])], lr=1), "parameter number 0 .* NumPy array, got list"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            make()
+    for data in (np.ones((2, 3)).T, np.ones((4, 4))[::2], read_only(3)):
+        with pytest.raises(ValueError, match=r"SGD: parameter 'w' .number 0. is changed in place"):
+            optim.SGD([nn.Parameter(data, "w")], lr=1)
     with pytest.raises(TypeError, match=r"must be Parameter objects, .* got tuple"):
         optim.SGD(layer.named_parameters(), lr=1)
-    with pytest.raises(TypeError, match="parameter 'weight' must be float32 or float64, got float16"):
+    with pytest.raises(
+        TypeError, match=r"parameter 'weight' .number 0. must be float32 or float64, got float16"
+    ):
         optim.SGD(nn.Linear(2, 2, dtype=np.float16).parameters(), lr=1)
 
 

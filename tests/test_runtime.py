@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,7 +53,60 @@ def test_blocks_nest():
     assert (fc.get_num_threads(), fc.get_precision()) == (1, "highest")
 
 
-@pytest.mark.parametrize("wrong", [0, -1])
+BLOCKS = [
+    (fc.threads, fc.get_num_threads, fc.set_num_threads, (5, 6, 7)),
+    (fc.precision, fc.get_precision, fc.set_precision, ("high", "medium", "highest")),
+]
+
+
+@pytest.mark.parametrize(("block", "get", "set_default", "words"), BLOCKS)
+def test_blocks_hold_in_their_own_thread(block, get, set_default, words):
+    set_default(words[2])
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        one, other = block(words[0]), block(words[1])
+
+        def told():
+            return first.submit(get).result(), second.submit(get).result(), get()
+
+        first.submit(one.__enter__).result()
+        assert told() == (words[0], words[2], words[2])
+        second.submit(other.__enter__).result()
+        assert told() == (words[0], words[1], words[2])
+        first.submit(one.__exit__, None, None, None).result()
+        assert told() == (words[2], words[1], words[2])
+        second.submit(other.__exit__, None, None, None).result()
+        assert told() == (words[2],) * 3
+
+
+@pytest.mark.parametrize(("block", "get", "set_default", "words"), BLOCKS)
+def test_blocks_may_be_left_in_any_order(block, get, set_default, words):
+    set_default(words[2])
+    one, other = block(words[0]), block(words[1])
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert get() == words[1]
+    other.__exit__(None, None, None)
+    assert get() == words[2]
+
+
+@pytest.mark.parametrize(("block", "get", "set_default", "words"), BLOCKS)
+def test_what_is_set_within_a_block_holds_after_it(block, get, set_default, words):
+    with block(words[0]):
+        set_default(words[1])
+        assert get() == words[0]
+    assert get() == words[1]
+
+
+def test_calls_follow_the_block_of_their_thread():
+    with ThreadPoolExecutor(1) as other, fc.threads(3), fc.precision("high"):
+        here = fc.explain("conv2d", X_SHAPE, W_SHAPE)
+        there = other.submit(fc.explain, "conv2d", X_SHAPE, W_SHAPE).result()
+    assert (here.threads, here.precision) == (3, "high")
+    assert (there.threads, there.precision) == (fc.get_num_threads(), "highest")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, -(2**32) + 2, 2**32 + 2])
 def test_number_of_threads_is_positive(wrong):
     before = fc.get_num_threads()
     with pytest.raises(ValueError, match="thread"):
@@ -71,12 +125,14 @@ def test_wrong_number_of_threads_is_told(wrong):
 def test_number_of_threads_is_an_integer():
     with pytest.raises(TypeError):
         fc.set_num_threads("many")
+    with pytest.raises(TypeError, match="threads: n must be"), fc.threads(1.5):
+        pytest.fail("the block ran")
 
 
 def test_precision_is_one_of_three_words():
-    with pytest.raises(ValueError, match=r"best.*highest"):
+    with pytest.raises(ValueError, match=r"set_precision: p is 'best', .*highest"):
         fc.set_precision("best")
-    with pytest.raises(ValueError, match=r"best.*highest"), fc.precision("best"):
+    with pytest.raises(ValueError, match=r"precision: p is 'best', .*highest"), fc.precision("best"):
         pytest.fail("the block ran")
     assert fc.get_precision() == "highest"
 

@@ -117,6 +117,11 @@ def wrong_states():
     yield changed(**{"0_bias": np.ones(3, np.int64)}), TypeError, "0.bias has dtype int64, expected float32"
     yield changed(**{"0_bias": np.array(["a", "b", "c"])}), TypeError, "0.bias has dtype <U1"
     yield changed(**{"1_num_batches_tracked": np.array(1.5)}), TypeError, "expected int64"
+    large = np.array(2**63, np.uint64)
+    yield changed(**{"1_num_batches_tracked": large}), ValueError, "9223372036854775808, which does not fit"
+    yield changed(**{"0_bias": np.array([0, 1e300, 0])}), ValueError, r"0.bias holds 1e\+300, .* float32"
+    yield changed(**{"0_bias": [[1.0], [2.0, 3.0]]}), TypeError, "0.bias can't be read as a NumPy array"
+    yield lambda state: state | {3: np.ones(1)}, ValueError, "not in the model: 3"
 
 
 @pytest.mark.parametrize(("change", "error", "message"), list(wrong_states()))
@@ -126,6 +131,30 @@ def test_errors_leave_the_model_unchanged(change, error, message):
     with pytest.raises(error, match=message):
         model.load_state_dict(change(make(1).state_dict()))
     assert same(before, model.state_dict())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_read_only_parameter_leaves_the_model_unchanged(strict):
+    model = make(0)
+    last = list(model.parameters())[-1]
+    last.data.flags.writeable = False
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=r"3.main.bias of the model is changed in place, but is read-only"):
+        model.load_state_dict(make(1).state_dict(), strict=strict)
+    assert same(before, model.state_dict())
+
+
+def test_infinities_are_loaded():
+    model = nn.Linear(1, 1)
+    model.load_state_dict({"weight": np.array([[np.inf]]), "bias": np.array([np.nan])})
+    assert np.isinf(model.weight.data) and np.isnan(model.bias.data)
+
+
+def test_one_array_is_no_state(tmp_path):
+    with open(tmp_path / "weights.npz", "wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(ValueError, match=r"weights.npz can't be read as .npz: it is a .npy file"):
+        nn.ReLU().load_state_dict(str(tmp_path / "weights.npz"))
 
 
 def test_a_state_is_a_mapping_or_a_path():

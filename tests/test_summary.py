@@ -23,6 +23,14 @@ def test_summary_takes_a_batch_axis_too_and_counts_one_sample():
             model.summary(shape)
 
 
+@pytest.mark.parametrize("shape", [5, None, 2.0])
+def test_an_input_shape_is_a_sequence(shape):
+    with pytest.raises(TypeError, match="summary: input_shape must be a sequence of integers, got"):
+        nn.ReLU().summary(shape)
+    with pytest.raises(TypeError, match="summary: input_shape must be an integer, got"):
+        nn.ReLU().summary((1, "2"))
+
+
 def test_summary_leaves_the_model_as_it_was():
     model = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(rng=0).eval(), nn.Linear(4, 2, rng=0))
     before = model.state_dict()

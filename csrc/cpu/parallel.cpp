@@ -155,22 +155,33 @@ std::atomic<ThreadPool*> pool{new ThreadPool};
 int default_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     const int count = std::atoi(text);
-    if (count >= 1) return std::min(count, 1024);
+    if (count >= 1) return std::min(count, kMostThreads);
   }
   return usable_cpus();
 }
 
 std::atomic<int> thread_count{default_threads()};
+thread_local std::optional<int> held_thread_count;
+
+void require_thread_count(const char* function, int count) {
+  if (count < 1 || count > kMostThreads) {
+    throw std::invalid_argument(std::string(function) + ": got " + std::to_string(count) +
+                                ", expected 1 to " + std::to_string(kMostThreads));
+  }
+}
 
 }  // namespace
 
-int num_threads() { return thread_count.load(); }
+int num_threads() { return held_thread_count ? *held_thread_count : thread_count.load(); }
 
 void set_num_threads(int count) {
-  if (count < 1 || count > 1024) {
-    throw std::invalid_argument("set_num_threads: got " + std::to_string(count) + ", expected 1 to 1024");
-  }
+  require_thread_count("set_num_threads", count);
   thread_count.store(count);
+}
+
+void hold_num_threads(std::optional<int> count) {
+  if (count) require_thread_count("threads", *count);
+  held_thread_count = count;
 }
 
 void detail::run_tasks(std::int64_t count, double work_ns, int threads, TaskFunction call, const void* body) {

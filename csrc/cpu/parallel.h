@@ -3,13 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace fastconv::cpu {
 
 // Threads that a call may use, the caller's own included. Default: OMP_NUM_THREADS, else usable_cpus().
+constexpr int kMostThreads = 1024;
 int num_threads();
-void set_num_threads(int count);  // throws std::invalid_argument below 1 or above 1024
+void set_num_threads(int count);  // throws std::invalid_argument below 1 or above kMostThreads
+
+// The same for calls from this thread alone, whatever holds for the process; nothing takes that back.
+void hold_num_threads(std::optional<int> count);  // throws as set_num_threads does
 
 namespace detail {
 using TaskFunction = void (*)(const void* body, std::int64_t task, int worker);

@@ -308,6 +308,7 @@ void bind_convolution(py::module_& m) {
   m.def("linear", &linear);
   m.def("linear_grad", &linear_gradient);
   m.def("set_precision", &set_default_precision);
+  m.def("hold_precision", &hold_precision);
   m.def("get_precision", &default_precision);
   m.def("set_verbose_callback", &set_verbose_callback);
   bind_explain(m);

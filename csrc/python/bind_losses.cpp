@@ -6,12 +6,12 @@ namespace fastconv::python {
 namespace {
 
 // Integer labels of shape (rows,), as contiguous int64, each checked to be a class.
-py::array read_labels(const py::object& object, std::int64_t rows, std::int64_t classes) {
-  const std::string where = "cross_entropy: labels";
+py::array read_target(const py::object& object, std::int64_t rows, std::int64_t classes) {
+  const std::string where = "cross_entropy: target";
   const auto numpy = py::module_::import("numpy");
   const bool listed = is_sequence(object) && !py::hasattr(object, "__dlpack__");
   const py::array given =
-      as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "labels");
+      as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "target");
   const char kind = given.dtype().kind();
   if (kind != 'i' && kind != 'u') {
     throw py::type_error(where + " must be integers, got dtype " + std::string(py::str(given.dtype())));
@@ -19,26 +19,26 @@ py::array read_labels(const py::object& object, std::int64_t rows, std::int64_t 
   if (given.ndim() != 1 || given.shape(0) != rows) {
     throw py::value_error(where + " has shape " +
                           shape_text(Shape(given.shape(), given.shape() + given.ndim())) + ", expected " +
-                          shape_text({rows}) + ", one class for each row of logits");
+                          shape_text({rows}) + ", one class for each row of the prediction");
   }
   const py::array labels = py::cast<py::array>(numpy.attr("ascontiguousarray")(given, "int64"));
   const auto* label = static_cast<const std::int64_t*>(labels.data());
   for (std::int64_t i = 0; i < rows; ++i) {
     if (label[i] < 0 || label[i] >= classes) {
       throw py::value_error(where + "[" + std::to_string(i) + "] is " + std::to_string(label[i]) +
-                            ", expected 0 to " + std::to_string(classes - 1) + " for logits of " +
+                            ", expected 0 to " + std::to_string(classes - 1) + " for a prediction of " +
                             std::to_string(classes) + " classes");
     }
   }
   return labels;
 }
 
-py::tuple cross_entropy(const py::object& logits_object, const py::object& labels_object,
+py::tuple cross_entropy(const py::object& prediction_object, const py::object& target_object,
                         const py::object& smoothing_object) {
   const char* function = "cross_entropy";
-  const Array logits = Array(logits_object, function, "logits").contiguous();
-  if (logits.ndim() != 2) {
-    throw py::value_error("cross_entropy: logits has shape " + shape_text(logits.shape()) +
+  const Array prediction = Array(prediction_object, function, "prediction").contiguous();
+  if (prediction.ndim() != 2) {
+    throw py::value_error("cross_entropy: prediction has shape " + shape_text(prediction.shape()) +
                           ", expected (N, C)");
   }
   const double smoothing = read_number(function, "label_smoothing", smoothing_object);
@@ -46,14 +46,14 @@ py::tuple cross_entropy(const py::object& logits_object, const py::object& label
     throw py::value_error("cross_entropy: label_smoothing is " + std::string(py::repr(smoothing_object)) +
                           ", expected 0 to 1");
   }
-  const py::array labels = read_labels(labels_object, logits.size(0), logits.size(1));
-  py::array gradient = new_array(function, logits.shape(), logits.numpy_dtype());
+  const py::array labels = read_target(target_object, prediction.size(0), prediction.size(1));
+  py::array gradient = new_array(function, prediction.shape(), prediction.numpy_dtype());
   const auto* label = static_cast<const std::int64_t*>(labels.data());
   void* data = gradient.mutable_data();
   double loss;
   without_gil(function, [&] {
-    loss = cpu::cross_entropy(logits.dtype(), logits.data(), label, logits.size(0), logits.size(1), smoothing,
-                              data);
+    loss = cpu::cross_entropy(prediction.dtype(), prediction.data(), label, prediction.size(0),
+                              prediction.size(1), smoothing, data);
   });
   return py::make_tuple(loss, gradient);
 }
@@ -71,11 +71,11 @@ py::tuple element_loss(const char* function, ElementLoss driver, const Array& pr
   return py::make_tuple(loss, gradient);
 }
 
-py::tuple binary_cross_entropy_with_logits(const py::object& logits_object, const py::object& targets) {
+py::tuple binary_cross_entropy_with_logits(const py::object& prediction_object, const py::object& target) {
   const char* function = "binary_cross_entropy_with_logits";
-  const Array logits = Array(logits_object, function, "logits").contiguous();
-  return element_loss(function, cpu::binary_cross_entropy, logits,
-                      read_like(targets, function, "targets", logits));
+  const Array prediction = Array(prediction_object, function, "prediction").contiguous();
+  return element_loss(function, cpu::binary_cross_entropy, prediction,
+                      read_like(target, function, "target", prediction));
 }
 
 py::tuple mse(const py::object& prediction_object, const py::object& target) {

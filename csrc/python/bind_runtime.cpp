@@ -1,6 +1,8 @@
 // Threads, instruction sets, the memory pool, and the measured roofs.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "core/backend.h"
 #include "core/buffer_pool.h"
@@ -11,8 +13,6 @@
 
 namespace fastconv::python {
 namespace {
-
-constexpr std::int64_t kMostThreads = 1024;  // as cpu::set_num_threads has it
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -55,6 +55,15 @@ double measure_copy_rate(std::int64_t bytes, double seconds) {
   return best;
 }
 
+int read_thread_count(const std::string& function, const py::object& n) {
+  const std::int64_t count = read_int(function.c_str(), "n", n);
+  if (count < 1 || count > cpu::kMostThreads) {
+    throw py::value_error(function + ": n is " + std::to_string(count) +
+                          ", expected a number of threads from 1 to " + std::to_string(cpu::kMostThreads));
+  }
+  return static_cast<int>(count);
+}
+
 py::dict config() {
   const cpu::CpuFeatures& f = cpu::cpu_features();
   py::dict features, caches, d;
@@ -95,13 +104,10 @@ void bind_runtime(py::module_& m) {
   const std::int64_t memory = cpu::usable_memory();
   set_pool_limits(memory / 4, memory);
   cpu::active_table();  // an unknown FASTCONV_ISA fails at import, not in the middle of a call
-  m.def("set_num_threads", [](const py::object& n) {
-    const std::int64_t count = read_int("set_num_threads", "n", n);
-    if (count < 1 || count > kMostThreads) {
-      throw py::value_error("set_num_threads: n is " + std::to_string(count) +
-                            ", expected a number of threads from 1 to " + std::to_string(kMostThreads));
-    }
-    cpu::set_num_threads(static_cast<int>(count));
+  m.def("set_num_threads",
+        [](const py::object& n) { cpu::set_num_threads(read_thread_count("set_num_threads", n)); });
+  m.def("hold_num_threads", [](const py::object& n) {
+    cpu::hold_num_threads(n.is_none() ? std::nullopt : std::optional(read_thread_count("threads", n)));
   });
   m.def("get_num_threads", &cpu::num_threads);
   m.def("as_array", [](const std::string& function, const std::string& name, const py::object& value) {

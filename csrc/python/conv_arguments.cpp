@@ -11,6 +11,9 @@ namespace fastconv::python {
 namespace {
 
 std::atomic<cpu::Precision> process_precision{cpu::Precision::highest};
+thread_local std::optional<cpu::Precision> held_precision;
+
+cpu::Precision current_precision() { return held_precision ? *held_precision : process_precision.load(); }
 
 const char* const kPrecisions[] = {"highest", "high", "medium"};
 const char* const kPaddingModes[] = {"zeros", "reflect", "replicate", "circular"};
@@ -33,16 +36,23 @@ int read_word(const std::string& function, const char* name, const py::object& v
 }  // namespace
 
 cpu::Precision read_precision(const std::string& function, const py::object& value) {
-  if (value.is_none()) return process_precision.load();
+  if (value.is_none()) return current_precision();
   return static_cast<cpu::Precision>(read_word(function, "precision", value, kPrecisions));
 }
 
 void set_default_precision(const py::object& value) {
-  process_precision.store(
-      static_cast<cpu::Precision>(read_word("set_precision", "precision", value, kPrecisions)));
+  process_precision.store(static_cast<cpu::Precision>(read_word("set_precision", "p", value, kPrecisions)));
 }
 
-std::string default_precision() { return kPrecisions[static_cast<int>(process_precision.load())]; }
+void hold_precision(const py::object& value) {
+  if (value.is_none()) {
+    held_precision.reset();
+  } else {
+    held_precision = static_cast<cpu::Precision>(read_word("precision", "p", value, kPrecisions));
+  }
+}
+
+std::string default_precision() { return kPrecisions[static_cast<int>(current_precision())]; }
 
 cpu::Activation read_activation(const std::string& function, const py::object& value) {
   if (value.is_none()) return cpu::Activation::none;

@@ -13,11 +13,13 @@
 namespace fastconv::python {
 
 cpu::Precision read_precision(const std::string& function,
-                              const py::object& value);  // None: the process's default
+                              const py::object& value);  // None: what default_precision() tells
 cpu::Activation read_activation(const std::string& function, const py::object& value);
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value);
 
+// What calls without a precision of their own promise: that of the process, unless this thread holds another.
 void set_default_precision(const py::object& value);
+void hold_precision(const py::object& value);  // for this thread alone; None takes it back
 std::string default_precision();
 
 // One call of a convolution: first its keywords, then (complete) the arrays' shapes, which make it a

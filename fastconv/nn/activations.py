@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv.nn.arguments import read_int, read_number
 from fastconv.nn.module import Layer, Pullback
 from fastconv.nn.parameter import Array
 
@@ -33,11 +34,12 @@ class _Activation(Layer):
     name: ClassVar[str]
 
     def forward(self, x: Array) -> Array:
-        return _core.activation(x, self.name)
+        return _core.activation(self._read(x), self.name)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
         y = _core.activation(x, self.name)
-        return y, activation_pullback(self.name, x, y)
+        return y, self._checked(y, activation_pullback(self.name, x, y))
 
 
 class ReLU(_Activation):
@@ -76,6 +78,11 @@ class LeakyReLU(_Activation):
     negative_slope : float
         The slope. The default, 0.01, runs in a compiled kernel, others in NumPy.
 
+    Raises
+    ------
+    TypeError, ValueError
+        A slope that is no finite number.
+
     Examples
     --------
     >>> import numpy as np
@@ -88,6 +95,7 @@ class LeakyReLU(_Activation):
     compiled_slope = 0.01
 
     def __init__(self, negative_slope: float = 0.01) -> None:
+        read_number("LeakyReLU", "negative_slope", negative_slope)
         self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> Array:
@@ -96,8 +104,15 @@ class LeakyReLU(_Activation):
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         if self.negative_slope == self.compiled_slope:
             return super().vjp(x)
-        slopes = np.where(x > 0, x.dtype.type(1), x.dtype.type(self.negative_slope))
-        return np.multiply(x, slopes), lambda dy: np.multiply(dy, slopes)
+        x = self._read(x)
+        slopes = np.full(x.shape, self.negative_slope, x.dtype)
+        slopes[x > 0] = 1
+
+        def scaled(values: Array) -> Array:
+            return np.multiply(values, slopes, out=np.empty_like(slopes))
+
+        y = scaled(x)
+        return y, self._checked(y, scaled)
 
 
 class Sigmoid(_Activation):
@@ -166,6 +181,13 @@ class Softmax(Layer):
     axis : int
         The axis that holds the classes.
 
+    Raises
+    ------
+    TypeError
+        An `axis` that is no integer.
+    ValueError
+        When called: an axis that the input does not have.
+
     Examples
     --------
     >>> import numpy as np
@@ -175,14 +197,22 @@ class Softmax(Layer):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = read_int("Softmax", "axis", axis, None)
 
     def forward(self, x: Array) -> Array:
-        return self._from_last(_core.softmax(self._to_last(x)))
+        return self.vjp(x)[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        y = _core.softmax(self._to_last(x))
-        return self._from_last(y), lambda dy: self._from_last(_core.softmax_grad(self._to_last(dy), y))
+        x = self._read(x)
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ValueError(f"Softmax: x of shape {x.shape} has no axis {self.axis}")
+        rows = _core.softmax(self._to_last(x))
+
+        def pullback(dy: Array) -> Array:
+            return self._from_last(_core.softmax_grad(self._to_last(dy), rows))
+
+        y = self._from_last(rows)
+        return y, self._checked(y, pullback)
 
     def _to_last(self, x: Array) -> Array:
         return np.moveaxis(x, self.axis, -1)

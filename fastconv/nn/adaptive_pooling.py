@@ -37,8 +37,13 @@ class _AdaptiveAvgPool(Layer):
         return type(self).function(x, self.output_size, data_format=self.data_format)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        shape = x.shape
-        return self.forward(x), lambda dy: type(self).gradient(dy, shape, data_format=self.data_format)
+        x = self._read(x)
+        y, shape = self.forward(x), x.shape
+
+        def pullback(dy: Array) -> Array:
+            return type(self).gradient(dy, shape, data_format=self.data_format)
+
+        return y, self._checked(y, pullback)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -117,13 +122,14 @@ class _AdaptiveMaxPool(Layer):
         return self._pool(x, self.return_indices)
 
     def vjp(self, x: Array) -> tuple[Any, Pullback]:
+        x = self._read(x)
         y, indices = self._pool(x, True)
         shape = x.shape
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, indices, shape, data_format=self.data_format)
 
-        return ((y, indices) if self.return_indices else y), pullback
+        return ((y, indices) if self.return_indices else y), self._checked(y, pullback)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
@@ -201,12 +207,13 @@ class GlobalAvgPool(_GlobalPool):
         return functional.global_avg_pool(x, keepdims=self.keepdims, data_format=self.data_format)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        shape = x.shape
+        x = self._read(x)
+        y, shape = self.forward(x), x.shape
 
         def pullback(dy: Array) -> Array:
             return grad.global_avg_pool(dy, shape, keepdims=self.keepdims, data_format=self.data_format)
 
-        return self.forward(x), pullback
+        return y, self._checked(y, pullback)
 
 
 class GlobalMaxPool(_GlobalPool):
@@ -224,10 +231,13 @@ class GlobalMaxPool(_GlobalPool):
         return functional.global_max_pool(x, keepdims=self.keepdims, data_format=self.data_format)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
+        y = self.forward(x)
+
         def pullback(dy: Array) -> Array:
             return grad.global_max_pool(dy, x, keepdims=self.keepdims, data_format=self.data_format)
 
-        return self.forward(x), pullback
+        return y, self._checked(y, pullback)
 
 
 class _ChannelPool(Layer):
@@ -267,12 +277,15 @@ class ChannelMaxPool(_ChannelPool):
         )
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
+        y = self.forward(x)
+
         def pullback(dy: Array) -> Array:
             return grad.channel_max_pool(
                 dy, x, self.pool_size, stride=self.stride, data_format=self.data_format
             )
 
-        return self.forward(x), pullback
+        return y, self._checked(y, pullback)
 
 
 class ChannelAvgPool(_ChannelPool):
@@ -292,11 +305,12 @@ class ChannelAvgPool(_ChannelPool):
         )
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        shape = x.shape
+        x = self._read(x)
+        y, shape = self.forward(x), x.shape
 
         def pullback(dy: Array) -> Array:
             return grad.channel_avg_pool(
                 dy, shape, self.pool_size, stride=self.stride, data_format=self.data_format
             )
 
-        return self.forward(x), pullback
+        return y, self._checked(y, pullback)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -52,9 +53,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     source = _checked(path)
     if source.suffix == ".npz":
         try:
-            with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            with open(source, "rb") as file:
+                content = np.load(file, allow_pickle=False)
+                if isinstance(content, np.ndarray):
+                    raise ValueError("it is a .npy file, one array without a name")
+                with content as arrays:
+                    return dict(arrays)
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
             raise ValueError(f"{source} can't be read as .npz: {error}") from error
     load_file = _safetensors().load_file
     damaged = import_module("safetensors").SafetensorError
@@ -65,13 +70,35 @@ def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     return loaded
 
 
-def convert(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Convert between floating dtypes, or between integer ones; else raise a TypeError."""
+def as_array(what: str, value: Any) -> NDArray[Any]:
+    """Take what NumPy can make an array of; an error begins with `what`."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise TypeError(f"{what} can't be read as a NumPy array: {error}") from error
+
+
+def convert(what: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert between floating dtypes, or between integer ones; an error begins with `what`.
+
+    Raises
+    ------
+    TypeError
+        A dtype that is neither.
+    ValueError
+        A number too large for `dtype`.
+    """
     if array.dtype == dtype:
         return array
     if _family(array.dtype) != _family(dtype):
-        raise TypeError(f"load_state_dict: {name} has dtype {array.dtype}, expected {dtype}")
-    return array.astype(dtype)
+        raise TypeError(f"{what} has dtype {array.dtype}, expected {dtype}")
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    overflown = np.isfinite(array) & ~np.isfinite(converted)
+    lost = converted != array if _family(dtype) == "integer" else overflown
+    if lost.any():
+        raise ValueError(f"{what} holds {array[lost][0]}, which does not fit into {dtype}")
+    return converted
 
 
 def _family(dtype: np.dtype[Any]) -> str:

@@ -11,6 +11,7 @@ from typing import overload
 
 import numpy as np
 
+from fastconv.nn.arguments import as_numpy, check_data_format
 from fastconv.nn.module import Layer, Pullback
 from fastconv.nn.parameter import Array
 
@@ -71,11 +72,16 @@ class Sequential(_Container):
             self._keep(_numbered(layers))  # type: ignore[arg-type]  # _keep refuses what is no layer
 
     def forward(self, x: Array) -> Array:
+        if not self._layers:
+            return as_numpy("Sequential", "x", x)
         for layer in self:
             x = layer.forward(x)
         return x
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        if not self._layers:
+            x = as_numpy("Sequential", "x", x)
+            return x, self._checked(x, lambda dy: dy)
         pullbacks = []
         for layer in self:
             x, pullback = layer.vjp(x)
@@ -144,15 +150,18 @@ class Residual(_Container):
         return main + shortcut
 
     def forward(self, x: Array) -> Array:
-        shortcut = self._layers.get("shortcut")
+        x, shortcut = as_numpy("Residual", "x", x), self._layers.get("shortcut")
         return self._sum(self._layers["main"].forward(x), x if shortcut is None else shortcut.forward(x))
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = as_numpy("Residual", "x", x)
         main, back_through_main = self._layers["main"].vjp(x)
         if "shortcut" not in self._layers:
-            return self._sum(main, x), lambda dy: back_through_main(dy) + dy
+            y = self._sum(main, x)
+            return y, self._checked(y, lambda dy: back_through_main(dy) + dy)
         shortcut, back_through_shortcut = self._layers["shortcut"].vjp(x)
-        return self._sum(main, shortcut), lambda dy: back_through_main(dy) + back_through_shortcut(dy)
+        y = self._sum(main, shortcut)
+        return y, self._checked(y, lambda dy: back_through_main(dy) + back_through_shortcut(dy))
 
 
 class Concat(_Container):
@@ -190,11 +199,9 @@ class Concat(_Container):
     def __init__(self, *branches: Layer, data_format: str = "channels_first") -> None:
         if not branches:
             raise ValueError("Concat: there must be at least one branch")
-        axes = {"channels_first": 1, "channels_last": -1}
-        if data_format not in axes:
-            raise ValueError(f"Concat: data_format must be one of {', '.join(axes)}, got {data_format!r}")
+        check_data_format("Concat", data_format)
         self.data_format = data_format
-        self._axis = axes[data_format]
+        self._axis = 1 if data_format == "channels_first" else -1
         self._keep(_numbered(branches))
 
     def _join(self, parts: list[Array]) -> Array:
@@ -205,9 +212,11 @@ class Concat(_Container):
             raise ValueError(f"Concat: branches must differ in channels only, got shapes {shapes}") from error
 
     def forward(self, x: Array) -> Array:
+        x = as_numpy("Concat", "x", x)
         return self._join([branch.forward(x) for branch in self._layers.values()])
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = as_numpy("Concat", "x", x)
         parts, pullbacks = zip(*(branch.vjp(x) for branch in self._layers.values()), strict=True)
         ends = np.cumsum([part.shape[self._axis] for part in parts])[:-1]
 
@@ -219,4 +228,5 @@ class Concat(_Container):
                 dx = dx + other
             return dx
 
-        return self._join(list(parts)), pullback
+        y = self._join(list(parts))
+        return y, self._checked(y, pullback)

@@ -9,7 +9,6 @@ for both data formats, as in PyTorch.
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ from numpy.typing import DTypeLike
 
 from fastconv import functional, grad
 from fastconv._typing import Padding, Sizes
+from fastconv.nn.arguments import read_int, read_sizes
 from fastconv.nn.init import initialiser
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
@@ -41,23 +41,15 @@ class _FilterLayer(Layer, ABC):
 
     def _set_channels(self, in_channels: int, out_channels: int, kernel_size: Sizes, groups: int) -> None:
         kind = type(self).__name__
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-            if operator.index(value) < 1:
-                raise ValueError(f"{kind}: {name} must be at least 1, got {value}")
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if value % groups:
-                raise ValueError(f"{kind}: {name} must be divisible by groups={groups}, got {value}")
-        kernel = (kernel_size,) * self.rank if isinstance(kernel_size, int) else tuple(kernel_size)
-        if len(kernel) != self.rank or any(operator.index(size) < 1 for size in kernel):
-            raise ValueError(
-                f"{kind}: kernel_size must be a positive int or {self.rank} of them, got {kernel_size!r}"
-            )
-        self.in_channels, self.out_channels, self.groups, self.kernel_size = (
-            in_channels,
-            out_channels,
-            groups,
-            kernel,
-        )
+        self.in_channels = read_int(kind, "in_channels", in_channels)
+        self.out_channels = read_int(kind, "out_channels", out_channels)
+        self.groups = read_int(kind, "groups", groups)
+        self.kernel_size = read_sizes(kind, "kernel_size", kernel_size, self.rank)
+        for name in ("in_channels", "out_channels"):
+            if getattr(self, name) % self.groups:
+                raise ValueError(
+                    f"{kind}: {name} must be divisible by groups={self.groups}, got {getattr(self, name)}"
+                )
 
     def _draw_filters(self, transposed: bool, bias: bool, init: str, rng: Rng, dtype: DTypeLike) -> None:
         inputs, outputs, taps = self.in_channels, self.out_channels, math.prod(self.kernel_size)
@@ -76,6 +68,7 @@ class _FilterLayer(Layer, ABC):
         return type(self).function(x, self.weight.data, bias, **self._keywords())
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
         y = self.forward(x)
         kept = y if self.activation else None
 
@@ -95,7 +88,7 @@ class _FilterLayer(Layer, ABC):
                 self.bias.accumulate(db)
             return dx
 
-        return y, pullback
+        return y, self._checked(y, pullback)
 
 
 class _Conv(_FilterLayer):
@@ -142,7 +135,7 @@ class _Conv(_FilterLayer):
             ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"sigmoid"``, ``"tanh"``, ``"gelu"`` or ``"silu"``,
             computed in the same pass.
         precision : str, optional
-            ``"highest"``, ``"high"`` or ``"medium"``; ``None`` is the default of the process.
+            ``"highest"``, ``"high"`` or ``"medium"``; ``None`` takes ``fastconv.get_precision()``.
         init : str
             How the filters are drawn: ``"he"``, ``"glorot"``, ``"zeros"``, or another name of
             ``fastconv.nn.init``.
@@ -153,6 +146,8 @@ class _Conv(_FilterLayer):
 
         Raises
         ------
+        TypeError
+            Channels, groups or a kernel that are not made of integers.
         ValueError
             Sizes below 1, channels that `groups` does not divide, a kernel of another rank, an unknown
             `init`.
@@ -283,6 +278,8 @@ class _ConvTranspose(_FilterLayer):
 
         Raises
         ------
+        TypeError
+            Channels, groups or a kernel that are not made of integers.
         ValueError
             Sizes below 1, channels that `groups` does not divide, a kernel of another rank, an unknown
             `init`.

@@ -6,7 +6,6 @@ y = x w^T + b    x (..., in_features), w (out_features, in_features), b (out_fea
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from fastconv import _core
 from fastconv.nn.activations import NEED_INPUT, activation_pullback
+from fastconv.nn.arguments import as_numpy, read_int
 from fastconv.nn.init import initialiser
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
@@ -32,7 +32,7 @@ class Linear(Layer):
         ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"sigmoid"``, ``"tanh"``, ``"gelu"`` or ``"silu"``, in the
         same pass.
     precision : str, optional
-        ``"highest"``, ``"high"`` or ``"medium"``; ``None`` is the default of the process.
+        ``"highest"``, ``"high"`` or ``"medium"``; ``None`` takes ``fastconv.get_precision()``.
     init : str
         How the weight is drawn: ``"he"``, ``"glorot"``, ``"zeros"``, or another name of ``fastconv.nn.init``.
     rng : numpy.random.Generator or int, optional
@@ -42,8 +42,10 @@ class Linear(Layer):
 
     Raises
     ------
+    TypeError
+        Sizes that are no integers; when called: an input that is no array of the layer's dtype.
     ValueError
-        Sizes below 1 or an unknown `init`.
+        Sizes below 1 or an unknown `init`; when called: an input whose last axis is not of `in_features`.
 
     Examples
     --------
@@ -68,24 +70,32 @@ class Linear(Layer):
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if operator.index(value) < 1:
-                raise ValueError(f"Linear: {name} must be at least 1, got {value}")
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features = read_int("Linear", "in_features", in_features)
+        self.out_features = read_int("Linear", "out_features", out_features)
         self.activation = activation
         self.precision = precision
-        self.weight = Parameter(initialiser(init)((out_features, in_features), rng, dtype=dtype), "weight")
-        self.bias = Parameter(np.zeros(out_features, dtype), "bias") if bias else None
+        self.weight = Parameter(
+            initialiser(init)((self.out_features, self.in_features), rng, dtype=dtype), "weight"
+        )
+        self.bias = Parameter(np.zeros(self.out_features, dtype), "bias") if bias else None
 
     def _product(self, x: Array, activation: str | None) -> Array:
         bias = None if self.bias is None else self.bias.data
         return _core.linear(x, self.weight.data, bias, activation, self.precision, None)
 
+    def _read(self, x: Array) -> Array:
+        x = super()._read(x)
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(f"Linear: x has shape {x.shape}, expected (..., {self.in_features})")
+        if x.dtype != self.weight.data.dtype:
+            raise TypeError(f"Linear: x has dtype {x.dtype}, but weight has {self.weight.data.dtype}")
+        return x
+
     def forward(self, x: Array) -> Array:
-        return self._product(x, self.activation)
+        return self._product(self._read(x), self.activation)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
         activate: Pullback | None = None
         if self.activation in NEED_INPUT:
             before = self._product(x, None)
@@ -105,7 +115,7 @@ class Linear(Layer):
                 self.bias.accumulate(db)
             return dx
 
-        return y, pullback
+        return y, self._checked(y, pullback)
 
     def multiply_adds(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> int:
         return math.prod(output_shape) * self.in_features
@@ -121,6 +131,8 @@ class Flatten(Layer):
 
     Raises
     ------
+    TypeError
+        Axes that are no integers.
     ValueError
         When called: axes that the input does not have, or the first after the last.
 
@@ -133,16 +145,19 @@ class Flatten(Layer):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = read_int("Flatten", "start_dim", start_dim, None)
+        self.end_dim = read_int("Flatten", "end_dim", end_dim, None)
 
     def forward(self, x: Array) -> Array:
+        x = as_numpy("Flatten", "x", x)
         start, end = (axis + x.ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < x.ndim:
             axes = f"{self.start_dim} to {self.end_dim}"
-            raise ValueError(f"Flatten: axes {axes} can't be merged in x of shape {tuple(x.shape)}")
+            raise ValueError(f"Flatten: axes {axes} can't be merged in x of shape {x.shape}")
         return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = as_numpy("Flatten", "x", x)
         shape = x.shape
-        return self.forward(x), lambda dy: dy.reshape(shape)
+        y = self.forward(x)
+        return y, self._checked(y, lambda dy: dy.reshape(shape))

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from fastconv.nn import checkpoint
+from fastconv.nn.arguments import checked, read_array, require_writable
 from fastconv.nn.parameter import Array, Parameter
 from fastconv.nn.summary import Summary, summarise
 
@@ -126,6 +127,8 @@ class Layer:
         RuntimeError
             Without a call in training mode before, and at a second ``backward`` after the same call: the
             first one gives back what the call kept. ``vjp`` serves where one result needs several gradients.
+        ValueError, TypeError
+            A `dy` of another shape or dtype.
         """
         if self._pullback is None:
             raise RuntimeError(
@@ -135,6 +138,14 @@ class Layer:
         dx = self._pullback(dy)
         self._pullback = None
         return dx
+
+    def _read(self, x: Array) -> Array:
+        """Take the input as a NumPy array of floating dtype; an error names this layer."""
+        return read_array(type(self).__name__, "x", x)
+
+    def _checked(self, y: Array, pullback: Pullback) -> Pullback:
+        """Give the pullback that takes a ``dy`` like `y`, and no other, as a NumPy array."""
+        return checked(type(self).__name__, y, pullback)
 
     # What a layer contains
 
@@ -229,7 +240,8 @@ class Layer:
         Raises
         ------
         ValueError
-            Names or shapes that do not fit (all of them are named), or a file that can't be read.
+            Names or shapes that do not fit (all of them are named), numbers that do not fit into the model's
+            dtype, an array of the model that is read-only, or a file that can't be read.
         TypeError
             Neither mapping nor path, or an array whose dtype can't stand in for the model's.
         """
@@ -246,15 +258,21 @@ class Layer:
         if strict and keys.missing_keys:
             faults.append(f"missing: {', '.join(keys.missing_keys)}")
         if strict and keys.unexpected_keys:
-            faults.append(f"not in the model: {', '.join(keys.unexpected_keys)}")
-        sources = {name: np.asarray(state[name]) for name in targets if name in state}
+            faults.append(f"not in the model: {', '.join(map(str, keys.unexpected_keys))}")
+        sources = {
+            name: checkpoint.as_array(f"load_state_dict: {name}", state[name])
+            for name in targets
+            if name in state
+        }
         for name, source in sources.items():
+            require_writable(f"load_state_dict: {name} of the model", targets[name])
             if source.shape != targets[name].shape:
                 faults.append(f"{name} has shape {source.shape}, expected {targets[name].shape}")
         if faults:
             raise ValueError("load_state_dict: " + "; ".join(faults))
         converted = {
-            name: checkpoint.convert(source, targets[name].dtype, name) for name, source in sources.items()
+            name: checkpoint.convert(f"load_state_dict: {name}", source, targets[name].dtype)
+            for name, source in sources.items()
         }
         for name, source in converted.items():
             targets[name][...] = source
@@ -300,6 +318,13 @@ class Layer:
         -------
         Summary
             Its ``str`` is a table; ``rows``, ``parameters`` and ``multiply_adds`` are its parts.
+
+        Raises
+        ------
+        TypeError
+            An `input_shape` that is no sequence of integers.
+        ValueError
+            Sizes below 1, or that the layers refuse.
 
         Notes
         -----

@@ -15,13 +15,13 @@ NIPS 2012, section 3.3. N. Srivastava et al., "Dropout", JMLR 15 (2014).
 
 from __future__ import annotations
 
-import operator
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import _core
+from fastconv.nn.arguments import check_data_format, read_int, read_number
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
@@ -63,12 +63,17 @@ class _BatchNorm(Layer):
 
         Raises
         ------
+        TypeError
+            A number of features that is no integer, an `eps` or `momentum` that is no number.
         ValueError
-            A number of features below 1.
+            A number of features below 1, an unknown `data_format`.
         """
-        if operator.index(num_features) < 1:
-            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, got {num_features}")
-        self.num_features = num_features
+        kind = type(self).__name__
+        self.num_features = num_features = read_int(kind, "num_features", num_features)
+        read_number(kind, "eps", eps)
+        if momentum is not None:
+            read_number(kind, "momentum", momentum)
+        check_data_format(kind, data_format)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -81,10 +86,25 @@ class _BatchNorm(Layer):
         self.running_var = np.ones(num_features, statistics) if track_running_stats else None
         self.num_batches_tracked = np.array(0, np.int64) if track_running_stats else None
 
-    def _normalise(self, x: Array, by_batch: bool) -> tuple[Array, Array, Array]:
+    def _read(self, x: Array) -> Array:
+        x, kind = super()._read(x), type(self).__name__
         if x.ndim not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
-            raise ValueError(f"{type(self).__name__}: x must have {ranks} axes, got shape {tuple(x.shape)}")
+            raise ValueError(f"{kind}: x must have {ranks} axes, got shape {x.shape}")
+        channels = x.shape[1 if self.data_format == "channels_first" else -1]
+        if channels != self.num_features:
+            raise ValueError(
+                f"{kind}: x of shape {x.shape} has {channels} channels, expected {self.num_features}"
+            )
+        if self._by_batch and x.size == channels:
+            raise ValueError(
+                f"{kind}: x has shape {x.shape}, expected more than one element for each channel in training"
+            )
+        if self.weight is not None and self.weight.data.dtype != x.dtype:
+            raise TypeError(f"{kind}: x has dtype {x.dtype}, but weight has {self.weight.data.dtype}")
+        return x
+
+    def _normalise(self, x: Array, by_batch: bool) -> tuple[Array, Array, Array]:
         momentum = self.momentum
         if momentum is None:
             momentum = 0.0 if self.num_batches_tracked is None else 1 / (1 + int(self.num_batches_tracked))
@@ -108,10 +128,10 @@ class _BatchNorm(Layer):
         return self.training or not self.track_running_stats
 
     def forward(self, x: Array) -> Array:
-        return self._normalise(x, self._by_batch)[0]
+        return self._normalise(self._read(x), self._by_batch)[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        by_batch = self._by_batch
+        x, by_batch = self._read(x), self._by_batch
         y, mean, inv_std = self._normalise(x, by_batch)
 
         def pullback(dy: Array) -> Array:
@@ -124,7 +144,7 @@ class _BatchNorm(Layer):
                 self.bias.accumulate(dbias)
             return dx
 
-        return y, pullback
+        return y, self._checked(y, pullback)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -191,6 +211,13 @@ class LocalResponseNorm(Layer):
     data_format : str
         ``"channels_first"`` or ``"channels_last"``.
 
+    Raises
+    ------
+    TypeError
+        A `size` that is no integer, constants that are no numbers.
+    ValueError
+        A `size` below 1, an unknown `data_format`; when called: an input without a batch and a channel axis.
+
     Examples
     --------
     >>> import numpy as np
@@ -208,19 +235,29 @@ class LocalResponseNorm(Layer):
         *,
         data_format: str = "channels_first",
     ) -> None:
-        self.size = size
+        for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+            read_number("LocalResponseNorm", name, value)
+        check_data_format("LocalResponseNorm", data_format)
+        self.size = read_int("LocalResponseNorm", "size", size)
         self.alpha = alpha
         self.beta = beta
         self.k = k
         self.data_format = data_format
 
+    def _read(self, x: Array) -> Array:
+        x = super()._read(x)
+        if x.ndim < 2:
+            raise ValueError(f"LocalResponseNorm: x must have at least 2 axes, got shape {x.shape}")
+        return x
+
     def _normalise(self, x: Array) -> tuple[Array, Array]:
         return _core.local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.data_format)
 
     def forward(self, x: Array) -> Array:
-        return self._normalise(x)[0]
+        return self._normalise(self._read(x))[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
         y, scale = self._normalise(x)
 
         def pullback(dy: Array) -> Array:
@@ -228,7 +265,7 @@ class LocalResponseNorm(Layer):
                 dy, x, y, scale, self.size, self.alpha, self.beta, self.data_format
             )
 
-        return y, pullback
+        return y, self._checked(y, pullback)
 
 
 class Dropout(Layer):
@@ -243,6 +280,8 @@ class Dropout(Layer):
 
     Raises
     ------
+    TypeError
+        A `p` that is no number.
     ValueError
         A `p` outside of 0 to 1.
 
@@ -258,7 +297,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, *, rng: Rng = None) -> None:
-        if not 0 <= p <= 1:
+        if not 0 <= read_number("Dropout", "p", p) <= 1:
             raise ValueError(f"Dropout: p must be from 0 to 1, got {p}")
         self.p = p
         self._rng = np.random.default_rng(rng)
@@ -267,12 +306,14 @@ class Dropout(Layer):
         return self.vjp(x)[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        x = self._read(x)
         if not self.training or self.p == 0:
-            return x, lambda dy: dy
+            return x, self._checked(x, lambda dy: dy)
         kept = self._rng.random(x.shape, np.float32) >= self.p
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
 
         def masked(values: Any) -> Array:
             return _core.scale_mask(values, kept, scale)
 
-        return masked(x), masked
+        y = masked(x)
+        return y, self._checked(y, masked)

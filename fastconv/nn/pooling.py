@@ -74,13 +74,14 @@ class _MaxPool(_Pool):
         return self._pool(x, self.return_indices)
 
     def vjp(self, x: Array) -> tuple[Any, Pullback]:
+        x = self._read(x)
         y, indices = self._pool(x, True)
         shape = x.shape
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, indices, shape, data_format=self.data_format)
 
-        return ((y, indices) if self.return_indices else y), pullback
+        return ((y, indices) if self.return_indices else y), self._checked(y, pullback)
 
 
 class MaxPool1d(_MaxPool):
@@ -183,12 +184,13 @@ class _AvgPool(_Pool):
         return type(self).function(x, self.kernel_size, **self._keywords())
 
     def vjp(self, x: Array) -> tuple[Any, Pullback]:
-        shape = x.shape
+        x = self._read(x)
+        y, shape = self.forward(x), x.shape
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, shape, self.kernel_size, **self._keywords())
 
-        return self.forward(x), pullback
+        return y, self._checked(y, pullback)
 
 
 class AvgPool1d(_AvgPool):
@@ -281,12 +283,13 @@ class _LPPool(_Pool):
         return type(self).function(x, self.norm_type, self.kernel_size, **self._keywords())
 
     def vjp(self, x: Array) -> tuple[Any, Pullback]:
+        x = self._read(x)
         y = self.forward(x)
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, x, y, self.norm_type, self.kernel_size, **self._keywords())
 
-        return y, pullback
+        return y, self._checked(y, pullback)
 
 
 class LPPool1d(_LPPool):

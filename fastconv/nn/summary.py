@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastconv.nn.arguments import read_int
+
 if TYPE_CHECKING:
     from fastconv.nn.module import Layer
 
@@ -55,7 +57,11 @@ class Summary:
 
 def summarise(model: Layer, input_shape: Sequence[int]) -> Summary:
     """Send an empty batch through `model` and write down what each layer makes of it."""
-    shape = tuple(input_shape)
+    try:
+        sizes = tuple(input_shape)
+    except TypeError:
+        raise TypeError(f"summary: input_shape must be a sequence of integers, got {input_shape!r}") from None
+    shape = tuple(read_int("summary", "input_shape", size, None) for size in sizes)
     if not shape or any(size < 1 for size in shape):
         raise ValueError(f"summary: input_shape must be positive sizes, got {shape}")
     dtype = next((parameter.data.dtype for parameter in model.parameters()), np.dtype(np.float32))

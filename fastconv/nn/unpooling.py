@@ -59,12 +59,13 @@ class _MaxUnpool(Layer):
         self, x: Array, indices: Array, output_size: Sequence[int] | None = None
     ) -> tuple[Any, Pullback]:
         """Compute the unpooled array and the pullback ``dy -> dx``."""
-        shape = x.shape
+        x = self._read(x)
+        y, shape = self.forward(x, indices, output_size), x.shape
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, indices, shape, data_format=self.data_format)
 
-        return self.forward(x, indices, output_size), pullback
+        return y, self._checked(y, pullback)
 
 
 class MaxUnpool1d(_MaxUnpool):

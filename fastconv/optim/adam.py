@@ -28,10 +28,8 @@ class Adam(Optimizer):
 
     Raises
     ------
-    ValueError
-        Numbers out of range, no parameters.
-    TypeError
-        Something that is no Parameter.
+    ValueError, TypeError
+        As in `SGD`.
 
     Examples
     --------
@@ -59,7 +57,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _array_names(self) -> tuple[str, ...]:
         return ("mean", "square_avg")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fastconv import _core
 from fastconv.nn.parameter import Array, Parameter
@@ -28,9 +29,11 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError
-        Numbers out of range, `nesterov` without `momentum`, no parameters.
+        Numbers out of range, `nesterov` without `momentum`, no parameters, one that is read-only or not
+        C-contiguous.
     TypeError
-        Something that is no Parameter.
+        Something that is no Parameter or, where it is asked for, no number; parameters of another dtype than
+        float32 and float64.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class SGD(Optimizer):
     """
 
     settings = ("lr", "momentum", "nesterov", "weight_decay")
+    flags = ("nesterov",)
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -57,9 +61,13 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        if nesterov and momentum == 0:
-            raise ValueError("SGD: nesterov=True needs a momentum above 0")
         super().__init__(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+    def _read_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        read = super()._read_settings(settings)
+        if read["nesterov"] and read["momentum"] == 0:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0")
+        return read
 
     def _array_names(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
@@ -96,10 +104,8 @@ class RMSprop(Optimizer):
 
     Raises
     ------
-    ValueError
-        Numbers out of range, no parameters.
-    TypeError
-        Something that is no Parameter.
+    ValueError, TypeError
+        As in `SGD`.
 
     Examples
     --------

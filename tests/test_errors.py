@@ -356,7 +356,7 @@ def calls_with(value):
         "max_unpool2d: indices": lambda: fc.max_unpool2d(ones(2, 16, 4, 4), value, 2),
         "convolve: a": lambda: signal.convolve(value, B),
         "sobel: image": lambda: signal.sobel(value),
-        "cross_entropy: labels": lambda: nn.losses.cross_entropy(ones(2, 3), value),
+        "cross_entropy: target": lambda: nn.losses.cross_entropy(ones(2, 3), value),
     }
 
 

@@ -187,6 +187,11 @@ POOL_ERRORS = {
     "window too large": (lambda: fc.max_pool2d(X, (10, 2)), ValueError, r"10.*9"),
     "window 2.0": (lambda: fc.max_pool2d(X, 2.0), TypeError, r"kernel_size.*2\.0"),
     "stride 0": (lambda: fc.avg_pool2d(X, 2, stride=0), ValueError, r"stride.*0"),
+    "window of no size": (
+        lambda: fc.max_pool2d(X, 2**40, dilation=2**40),
+        ValueError,
+        r"max_pool2d: the dilated window is too large",
+    ),
     "padding too large": (lambda: fc.max_pool2d(X, 2, padding=2), ValueError, r"padding.*2"),
     "one side too large": (lambda: fc.avg_pool2d(X, 2, padding=((0, 2), (0, 0))), ValueError, r"padding.*2"),
     "bare pair in 1-D": (lambda: fc.max_pool1d(X1, 3, padding=(2, 1)), ValueError, r"padding.*\(\(2, 1\),\)"),

@@ -104,7 +104,7 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
     p.input[i] = a.size[i];
     if (p.input[i] < 1) fail(a.function + ": x is empty along the " + axis_name(a.rank, i));
   }
-  resolve_padding(a.padding, p.input, p.kernel, p.stride, p.dilation, p.pad_before, p.pad_after);
+  resolve_padding(a.function, a.padding, p.input, p.kernel, p.stride, p.dilation, p.pad_before, p.pad_after);
   for (int i = kAxes - a.rank; i < kAxes; ++i) {
     const int64_t extent = window_extent(a, p, i);
     check_padding_mode(a, p, i);
@@ -131,7 +131,8 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
   p.out_channels = a.channels;
   const int64_t unit[kAxes] = {1, 1, 1};
   const bool same = a.padding.kind == PaddingSpec::Kind::same;
-  if (!same) resolve_padding(a.padding, unit, p.kernel, unit, p.dilation, p.pad_before, p.pad_after);
+  if (!same)
+    resolve_padding(a.function, a.padding, unit, p.kernel, unit, p.dilation, p.pad_before, p.pad_after);
   for (int i = kAxes - a.rank; i < kAxes; ++i) {
     p.output[i] = a.size[i];
     if (p.output[i] < 1) fail(a.function + ": x is empty along the " + axis_name(a.rank, i));
@@ -144,8 +145,8 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
     const int64_t spread =
         checked_product(a.function + ": the result", {p.output[i] - 1, p.stride[i]}) + extent;
     if (same) {
-      p.input[i] = checked_product(a.function + ": the result", {p.output[i], p.stride[i]}) + extra;
-      const int64_t surplus = spread + extra > p.input[i] ? spread + extra - p.input[i] : 0;
+      p.input[i] = checked_product(a.function + ": the result", {p.output[i], p.stride[i]});
+      const int64_t surplus = spread > p.input[i] ? spread - p.input[i] : 0;
       p.pad_before[i] = surplus / 2;
       p.pad_after[i] = surplus - surplus / 2;
       continue;

@@ -4,12 +4,13 @@
 
 namespace fastconv {
 
-void resolve_padding(const PaddingSpec& spec, const int64_t (&input)[kAxes], const int64_t (&kernel)[kAxes],
-                     const int64_t (&stride)[kAxes], const int64_t (&dilation)[kAxes],
-                     int64_t (&before)[kAxes], int64_t (&after)[kAxes]) {
+void resolve_padding(const std::string& function, const PaddingSpec& spec, const int64_t (&input)[kAxes],
+                     const int64_t (&kernel)[kAxes], const int64_t (&stride)[kAxes],
+                     const int64_t (&dilation)[kAxes], int64_t (&before)[kAxes], int64_t (&after)[kAxes]) {
   using Kind = PaddingSpec::Kind;
   for (int i = 0; i < kAxes; ++i) {
-    const int64_t reach = checked_product("the dilated window", {dilation[i], kernel[i] - 1});  // window - 1
+    const int64_t reach =
+        checked_product(function + ": the dilated window", {dilation[i], kernel[i] - 1});  // window - 1
     before[i] = after[i] = 0;
     switch (spec.kind) {
       case Kind::pairs:

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/tensor_view.h"
 
@@ -23,9 +24,9 @@ struct PaddingSpec {
 };
 
 // Sizes as read_axes() admits them: below 2^57, kernel, stride and dilation at least 1. Throws
-// std::invalid_argument where a dilated window does not fit into 56 bits.
-void resolve_padding(const PaddingSpec& spec, const int64_t (&input)[kAxes], const int64_t (&kernel)[kAxes],
-                     const int64_t (&stride)[kAxes], const int64_t (&dilation)[kAxes],
-                     int64_t (&before)[kAxes], int64_t (&after)[kAxes]);
+// std::invalid_argument, which begins with `function`, where a dilated window does not fit into 56 bits.
+void resolve_padding(const std::string& function, const PaddingSpec& spec, const int64_t (&input)[kAxes],
+                     const int64_t (&kernel)[kAxes], const int64_t (&stride)[kAxes],
+                     const int64_t (&dilation)[kAxes], int64_t (&before)[kAxes], int64_t (&after)[kAxes]);
 
 }  // namespace fastconv

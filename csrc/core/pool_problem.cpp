@@ -119,7 +119,7 @@ PoolProblem sliding_pool(const std::string& function, int rank, const int64_t (&
                          const PaddingSpec& padding, const int64_t (&dilation)[kAxes], bool ceil_mode) {
   require_positions(function, input);
   int64_t before[kAxes], after[kAxes];
-  resolve_padding(padding, input, kernel, stride, dilation, before, after);
+  resolve_padding(function, padding, input, kernel, stride, dilation, before, after);
   PoolProblem problem;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t window = (kernel[i] - 1) * dilation[i] + 1;  // checked by resolve_padding

@@ -123,7 +123,7 @@ void read_unpooled(const std::string& function, const PoolShape& x, const py::ob
                           ", which fits several sizes; name one with output_size");
   }
   const std::int64_t ones[kAxes] = {1, 1, 1};
-  resolve_padding(spec, given ? size : ones, kernel, steps, ones, before, after);
+  resolve_padding(function, spec, given ? size : ones, kernel, steps, ones, before, after);
   for (int i = kAxes - x.rank; i < kAxes; ++i) {
     const std::string axis = "spatial axis " + std::to_string(i - (kAxes - x.rank));
     const std::int64_t whole = checked_product(function + ": the result", {x.size[i] - 1, steps[i]}) +

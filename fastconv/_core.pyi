@@ -256,7 +256,7 @@ def linear(
     out: NDArray[Any] | None,
 ) -> NDArray[Any]: ...
 def linear_grad(
-    dy: Array, x: Array, w: Array, needs: Sequence[bool]
+    dy: Array, x: Array, w: Array, needs: Sequence[bool], precision: str | None
 ) -> tuple[Gradient, Gradient, Gradient]: ...
 
 # Run time

@@ -322,7 +322,7 @@ pixel = np.ones((1, 4), np.float32)
 fc.grad.global_max_pool(pixel, x), fc.grad.global_avg_pool(pixel, x.shape)
 fc.grad.channel_max_pool(x[:, :2], x, 2), fc.grad.channel_avg_pool(x[:, :2], x.shape, 2)
 fc.grad.max_unpool2d(x, indices, y.shape)
-layer = nn.Linear(4, 2, rng=0)
+layer = nn.Linear(4, 2, precision="medium", rng=0)
 layer.backward(layer(pixel))
 """
 
@@ -347,8 +347,8 @@ grad.global_avg_pool dy=(1, 4) float32 to (1, 4, 6, 6)
 grad.channel_max_pool dy=(1, 2, 6, 6) float32 to (1, 4, 6, 6)
 grad.channel_avg_pool dy=(1, 2, 6, 6) float32 to (1, 4, 6, 6)
 grad.max_unpool2d dy=(1, 4, 6, 6) float32 to (1, 4, 3, 3)
-linear x=(1, 4) w=(2, 4) float32 highest: implicit_gemm
-grad.linear x=(1, 4) w=(2, 4) float32 highest: implicit_gemm
+linear x=(1, 4) w=(2, 4) float32 medium: implicit_gemm
+grad.linear x=(1, 4) w=(2, 4) float32 medium: implicit_gemm
 """
 
 

@@ -4,11 +4,11 @@
 #include <cmath>
 
 #include "core/integers.h"
+#include "cpu/parallel.h"
 
 namespace fastconv::cpu {
 namespace {
 
-constexpr int64_t kTasksPerThread = 4;  // so that an uneven machine still finishes together
 constexpr int64_t kWidestFilterBlock = 512;
 
 // A tile's rows of A and panel of B share L1 with the accumulators passing by. Rows of A keep a line's

@@ -14,7 +14,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kNsPerTap = 0.15;
-constexpr int64_t kMostPositions = 4096, kTasksPerThread = 4, kMostTogether = 64;
+constexpr int64_t kMostPositions = 4096, kMostTogether = 64;
 constexpr int64_t kLongestChain =
     64;  // vectors whose products are added up in float32 before they go into a double
 
@@ -136,8 +136,8 @@ void filter_rows(const Machine& machine, const PixelGather& g, const FilterView&
   const double outputs = static_cast<double>(g.pixels()) * static_cast<double>(channels);
   const double work = outputs * (kNsPerElement + kNsPerTap * static_cast<double>(g.taps()));
   // A task takes several channels of one block, as long as there is work for every thread.
-  const int64_t together = std::clamp<int64_t>(
-      p.planes.blocks * channels / (kTasksPerThread * machine.threads), 1, std::min(channels, kMostTogether));
+  const int64_t together =
+      parts_of_task(p.planes.blocks * channels, machine.threads, std::min(channels, kMostTogether));
   const int64_t tasks = ceil_div(channels, together);
   parallel_for(p.planes.blocks * tasks, work, machine.threads, [&](int64_t task, int worker) {
     T* planes = workspace.as<T>() + worker * elements;

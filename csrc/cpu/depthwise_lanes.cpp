@@ -12,7 +12,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kNsPerTap = 0.1;
-constexpr int64_t kTasksPerThread = 4, kMostTogether = 16;
+constexpr int64_t kMostTogether = 16;
 constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
 constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
 
@@ -431,8 +431,8 @@ void filter_lanes(const Machine& machine, const LanesPlan& plan, const FilterVie
   for (const LanesPhase& p : plan.phases) reached += p.gather.axis[1].positions * p.gather.axis[2].positions;
   const bool untouched = reached < plan.result.size[1] * columns;
   // A task takes several channels of one block, as long as there is work for every thread.
-  const int64_t together = std::clamp<int64_t>(plan.blocks * parts / (kTasksPerThread * machine.threads), 1,
-                                               std::min(parts, plan.together));
+  const int64_t together =
+      parts_of_task(plan.blocks * parts, machine.threads, std::min(parts, plan.together));
   const int64_t tasks = ceil_div(parts, together);
   parallel_for(plan.blocks * tasks, work_ns(plan), machine.threads, [&](int64_t task, int worker) {
     Carver carver(workspace.as<char>() + worker * scratch);
@@ -465,8 +465,7 @@ void correlate_lanes(const Machine& machine, const LanesPlan& plan, int64_t slic
   const int64_t parts = ceil_div(dy.channels, plan.width);
   const int64_t scratch = workspace_bytes(machine, plan) / machine.threads;
   const Buffer workspace(scratch * machine.threads);
-  const int64_t together =
-      std::clamp<int64_t>(parts * slices / (kTasksPerThread * machine.threads), 1, plan.together);
+  const int64_t together = parts_of_task(parts * slices, machine.threads, plan.together);
   const int64_t tasks = ceil_div(parts, together), stride = slices * plan.taps() * plan.width;
   parallel_for(slices * tasks, work_ns(plan), machine.threads, [&](int64_t task, int worker) {
     Carver carver(workspace.as<char>() + worker * scratch);

@@ -2,6 +2,7 @@
 // brings no second runtime into a process that already has one, and lets many callers in at once.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
@@ -20,6 +21,13 @@ namespace detail {
 using TaskFunction = void (*)(const void* body, std::int64_t task, int worker);
 void run_tasks(std::int64_t count, double work_ns, int threads, TaskFunction call, const void* body);
 }  // namespace detail
+
+constexpr std::int64_t kTasksPerThread = 4;  // so that an uneven machine still finishes together
+
+// Neighbours among `parts` that a task takes at once, at most `most`, where many tasks share tables.
+inline std::int64_t parts_of_task(std::int64_t parts, int threads, std::int64_t most) {
+  return std::clamp<std::int64_t>(parts / (kTasksPerThread * threads), 1, std::max<std::int64_t>(most, 1));
+}
 
 // Calls body(task, worker) once for each task in [0, count), on up to `threads` threads, and returns when all
 // are done. worker < threads tells concurrent calls apart (for scratch memory). Tasks are handed out one by

@@ -52,7 +52,7 @@ struct RowTasks {
     constexpr int64_t kLeastLanes = 64;
     const int64_t row_blocks = rows() * column_blocks();
     lane_block = lanes;
-    const int64_t wanted = 4 * threads;  // tasks, so that workers end together
+    const int64_t wanted = kTasksPerThread * threads;
     if (row_blocks < wanted && lanes > kLeastLanes) {
       const int64_t parts = (wanted + row_blocks - 1) / row_blocks, share = (lanes + parts - 1) / parts;
       lane_block = (share + kLeastLanes - 1) / kLeastLanes * kLeastLanes;

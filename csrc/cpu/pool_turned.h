@@ -65,7 +65,7 @@ class TurnedPlanes {
   template <class Prepare, class Make>
   void run(int64_t* indices, int64_t table_bytes, double elements, const Prepare& prepare,
            const Make& make) const {
-    constexpr int64_t kTasksPerThread = 4, kMostTogether = 16;
+    constexpr int64_t kMostTogether = 16;
     constexpr double kNsPerElement = 0.25;
     ScratchLayout layout;
     const int64_t tables_at = layout.add(table_bytes), results = product(out_.size);
@@ -80,11 +80,11 @@ class TurnedPlanes {
     std::vector<int64_t> offsets(static_cast<std::size_t>(longest));
     for (int64_t j = 0; j < longest; ++j) offsets[static_cast<std::size_t>(j)] = j * width_;
 
-    const int64_t parts = ceil_div(out_.channels, width_), threads = machine_.threads;
-    const int64_t together = std::clamp<int64_t>(out_.batch * parts / (kTasksPerThread * threads), 1,
-                                                 std::min(parts, kMostTogether));
+    const int64_t parts = ceil_div(out_.channels, width_);
+    const int64_t together =
+        parts_of_task(out_.batch * parts, machine_.threads, std::min(parts, kMostTogether));
     const int64_t tasks = ceil_div(parts, together);
-    const Buffer memory(layout.bytes() * threads);
+    const Buffer memory(layout.bytes() * machine_.threads);
     parallel_for(out_.batch * tasks, elements * kNsPerElement, machine_.threads,
                  [&](int64_t task, int worker) {
                    char* scratch = memory.as<char>() + worker * layout.bytes();

@@ -244,7 +244,7 @@ py::object linear(const py::object& x_object, const py::object& w_object, const 
 }
 
 py::tuple linear_gradient(const py::object& dy_object, const py::object& x_object, const py::object& w_object,
-                          const py::object& needs_object) {
+                          const py::object& needs_object, const py::object& precision) {
   const char* function = "grad.linear";
   CallLog log(function);
   const std::array<bool, 3> needs = read_needs(function, needs_object);
@@ -255,7 +255,7 @@ py::tuple linear_gradient(const py::object& dy_object, const py::object& x_objec
     throw py::value_error("grad.linear: dy has shape " + shape_text(dy.shape()) + ", expected " +
                           shape_text(c.result_shape));
   }
-  const cpu::Plan plan = c.plan(function, py::none(), &log);
+  const cpu::Plan plan = c.plan(function, precision, &log);
   std::optional<py::array> dx, dw, db;
   if (needs[0]) dx = new_array(function, c.x.shape(), c.x.numpy_dtype());
   if (needs[1]) dw = new_array(function, c.w.shape(), c.x.numpy_dtype());

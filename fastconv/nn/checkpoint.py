@@ -59,6 +59,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
                     raise ValueError("it is a .npy file, one array without a name")
                 with content as arrays:
                     return dict(arrays)
+        # zipfile has no implementation of some compressions that an archive may name.
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
             raise ValueError(f"{source} can't be read as .npz: {error}") from error
     load_file = _safetensors().load_file

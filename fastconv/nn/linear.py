@@ -109,7 +109,8 @@ class Linear(Layer):
         def pullback(dy: Array) -> Array:
             if activate is not None:
                 dy = activate(dy)
-            dx, dw, db = _core.linear_grad(dy, x, self.weight.data, (True, True, self.bias is not None))
+            needs = (True, True, self.bias is not None)
+            dx, dw, db = _core.linear_grad(dy, x, self.weight.data, needs, self.precision)
             self.weight.accumulate(dw)
             if self.bias is not None:
                 self.bias.accumulate(db)

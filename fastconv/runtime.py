@@ -396,7 +396,7 @@ def _readable(value: Any) -> str:
 def clear_cache() -> None:
     """Give the memory that the pool keeps for later results and workspace back to the system.
 
-    Arrays in use are not touched.
+    Arrays in use are not touched. Convolutions that are kept prepared are forgotten too.
 
     Examples
     --------
@@ -409,7 +409,7 @@ def clear_cache() -> None:
 
 
 class CacheInfo(NamedTuple):
-    """State of the memory pool.
+    """State of what is kept for later calls.
 
     Attributes
     ----------
@@ -421,6 +421,8 @@ class CacheInfo(NamedTuple):
         Most memory that is kept.
     hits, misses : int
         Requests served from the kept memory, and those for which the system was asked.
+    calls_kept : int
+        Convolutions whose blocking and tables are kept for calls of the same shapes, at most 256.
     """
 
     bytes_in_use: int
@@ -430,15 +432,16 @@ class CacheInfo(NamedTuple):
     limit_bytes: int
     hits: int
     misses: int
+    calls_kept: int
 
 
 def cache_info() -> CacheInfo:
-    """Tell the state of the pool of memory for results and workspace.
+    """Tell what is kept for later calls: memory for results and workspace, and prepared convolutions.
 
     Returns
     -------
     CacheInfo
-        A named tuple of numbers of bytes, blocks and requests.
+        A named tuple of numbers of bytes, blocks, requests and calls.
 
     Examples
     --------

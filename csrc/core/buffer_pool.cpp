@@ -1,12 +1,12 @@
 #include "core/buffer_pool.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
 #include <map>
-#include <mutex>
 #include <new>
+
+#include "core/fork_mutex.h"
 
 namespace fastconv {
 namespace {
@@ -101,8 +101,6 @@ class BufferPool {
     const std::lock_guard<std::mutex> hold(lock_);
     drop_all();
   }
-  void before_fork() { lock_.lock(); }
-  void after_fork() { lock_.unlock(); }
 
  private:
   struct Block {
@@ -125,7 +123,7 @@ class BufferPool {
     while (!free_.empty()) drop(free_.begin());
   }
 
-  std::mutex lock_;
+  std::mutex& lock_ = make_fork_mutex();
   std::multimap<std::size_t, Block> free_;
   std::uint64_t clock_ = 0;
   std::int64_t limit_ = std::int64_t{1} << 30;
@@ -133,12 +131,8 @@ class BufferPool {
   PoolStatistics stats_{};
 };
 
-// Made when the library is loaded: a child forked while another thread made it in its first call would wait
-// for that thread for ever. Never destroyed: arrays that outlive the module's teardown still give their
-// blocks back.
+// Never destroyed: arrays that outlive the module's teardown still give their blocks back.
 BufferPool& pool = *new BufferPool;
-[[maybe_unused]] const int fork_handlers =
-    pthread_atfork([] { pool.before_fork(); }, [] { pool.after_fork(); }, [] { pool.after_fork(); });
 
 }  // namespace
 

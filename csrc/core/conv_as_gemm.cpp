@@ -34,6 +34,8 @@ AxisTaps forward_axis(const ConvProblem& p, int a) {
   AxisGather& g = r.gather;
   g.positions = p.output[a];
   g.step = p.stride[a];
+  g.taps.reserve(static_cast<std::size_t>(p.kernel[a]));
+  r.kernel_index.reserve(static_cast<std::size_t>(p.kernel[a]));
   for (int64_t t = 0; t < p.kernel[a]; ++t) {
     TapMap m;
     m.offset = t * p.dilation[a] - p.pad_before[a];
@@ -153,12 +155,12 @@ void merge_axes(PixelGather* g) {
   }
 }
 
-PixelGather assemble(const AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxes], const ImageView& source,
+PixelGather assemble(AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxes], const ImageView& source,
                      const ImageView& result) {
   PixelGather g;
   g.source = source;
   g.result = result;
-  for (int a = 0; a < kAxes; ++a) g.axis[a] = axes[a].gather;
+  for (int a = 0; a < kAxes; ++a) g.axis[a] = std::move(axes[a].gather);
   for (const int64_t i : axes[0].kernel_index)
     for (const int64_t j : axes[1].kernel_index)
       for (const int64_t k : axes[2].kernel_index)
@@ -175,7 +177,7 @@ void clip_to_source(TapMap* t, int64_t positions, int64_t step, int64_t size) {
 }
 
 PixelGather forward_gather(const ConvProblem& p, const ImageView& x, const ImageView& y) {
-  const AxisTaps axes[kAxes] = {forward_axis(p, 0), forward_axis(p, 1), forward_axis(p, 2)};
+  AxisTaps axes[kAxes] = {forward_axis(p, 0), forward_axis(p, 1), forward_axis(p, 2)};
   return assemble(axes, p.kernel, x, y);
 }
 
@@ -206,8 +208,9 @@ InputGradientGathers input_gradient_gathers(const ConvProblem& p, const ImageVie
           all.untouched = true;
           continue;
         }
-        result.data = element(dx.data, dx.dtype, offset);
         all.phases.push_back(assemble(axes, p.kernel, dy, result));
+        all.phases.back().first_result = offset;
+        all.phases.back().bind(dy.data, dx.data);
       }
   return all;
 }

@@ -38,14 +38,21 @@ struct AxisGather {
 };
 
 // One gather of pixels, numbered ((n * positions[0] + j0) * positions[1] + j1) * positions[2] + j2. Position
-// j of axis a has the address j * result.stride[a] in the result.
+// j of axis a has the address j * result.stride[a] in the result, which begins first_result elements into the
+// image that it is part of.
 struct PixelGather {
   AxisGather axis[kAxes];
   ImageView source, result;
+  int64_t first_result = 0;
   std::vector<int64_t>
       kernel_tap;  // for each combination of the axes' taps, row-major: its place in the kernel
   int64_t taps() const { return static_cast<int64_t>(kernel_tap.size()); }
   int64_t pixels() const { return source.batch * axis[0].positions * axis[1].positions * axis[2].positions; }
+  // The same gather over other images of the same strides.
+  void bind(void* source_data, void* result_data) {
+    source.data = source_data;
+    result.data = result_data ? element(result_data, result.dtype, first_result) : nullptr;
+  }
 };
 
 // y's pixels gathered from x: the forward product, and the x side of the weight gradient.

@@ -59,7 +59,7 @@ ConvProblem common_part(const ConvArguments& a) {
 }
 
 int64_t window_extent(const ConvArguments& a, const ConvProblem& p, int axis) {
-  return checked_product(a.function + ": the dilated kernel", {p.dilation[axis], p.kernel[axis] - 1}) + 1;
+  return checked_product({a.function, "the dilated kernel"}, {p.dilation[axis], p.kernel[axis] - 1}) + 1;
 }
 
 void check_padding_mode(const ConvArguments& a, const ConvProblem& p, int axis) {
@@ -74,12 +74,11 @@ void check_padding_mode(const ConvArguments& a, const ConvProblem& p, int axis) 
 }
 
 void check_sizes(const ConvArguments& a, const ConvProblem& p) {
-  checked_product(a.function + ": the input",
-                  {8, p.batch, p.in_channels, p.input[0], p.input[1], p.input[2]});
-  checked_product(a.function + ": the output",
+  checked_product({a.function, "the input"}, {8, p.batch, p.in_channels, p.input[0], p.input[1], p.input[2]});
+  checked_product({a.function, "the output"},
                   {8, p.batch, p.out_channels, p.output[0], p.output[1], p.output[2]});
-  checked_product(a.function + ": the reduction", {8, p.in_channels, p.kernel[0], p.kernel[1], p.kernel[2]});
-  checked_product(a.function + ": the filters", {8, p.out_channels, p.channels_per_group(), p.taps()});
+  checked_product({a.function, "the reduction"}, {8, p.in_channels, p.kernel[0], p.kernel[1], p.kernel[2]});
+  checked_product({a.function, "the filters"}, {8, p.out_channels, p.channels_per_group(), p.taps()});
 }
 
 }  // namespace
@@ -88,7 +87,7 @@ ConvProblem make_conv_problem(const ConvArguments& a) {
   check_filter_shape(a, "(filters, channels / groups, *kernel)");
   const int64_t filters = a.filter_shape[0], reads = a.filter_shape[1];
   check_divisible(a, filters, "the number of filters");
-  if (checked_product(a.function + ": w", {reads, a.groups}) != a.channels) {
+  if (checked_product({a.function, "w"}, {reads, a.groups}) != a.channels) {
     std::string text = a.function + ": x has " + to_string(a.channels) + " channels, but w of shape " +
                        tuple_text(a.filter_shape) + " with groups=" + to_string(a.groups) + " reads " +
                        to_string(reads * a.groups);
@@ -127,7 +126,7 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
   }
   check_divisible(a, a.filter_shape[0], "the number of input channels");
   ConvProblem p = common_part(a);
-  p.in_channels = checked_product(a.function + ": w", {a.filter_shape[1], a.groups});
+  p.in_channels = checked_product({a.function, "w"}, {a.filter_shape[1], a.groups});
   p.out_channels = a.channels;
   const int64_t unit[kAxes] = {1, 1, 1};
   const bool same = a.padding.kind == PaddingSpec::Kind::same;
@@ -143,9 +142,9 @@ ConvProblem make_conv_transpose_problem(const ConvArguments& a) {
            to_string(p.dilation[i]) + ")");
     }
     const int64_t spread =
-        checked_product(a.function + ": the result", {p.output[i] - 1, p.stride[i]}) + extent;
+        checked_product({a.function, "the result"}, {p.output[i] - 1, p.stride[i]}) + extent;
     if (same) {
-      p.input[i] = checked_product(a.function + ": the result", {p.output[i], p.stride[i]});
+      p.input[i] = checked_product({a.function, "the result"}, {p.output[i], p.stride[i]});
       const int64_t surplus = spread > p.input[i] ? spread - p.input[i] : 0;
       p.pad_before[i] = surplus / 2;
       p.pad_after[i] = surplus - surplus / 2;

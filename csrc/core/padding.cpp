@@ -10,7 +10,7 @@ void resolve_padding(const std::string& function, const PaddingSpec& spec, const
   using Kind = PaddingSpec::Kind;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t reach =
-        checked_product(function + ": the dilated window", {dilation[i], kernel[i] - 1});  // window - 1
+        checked_product({function, "the dilated window"}, {dilation[i], kernel[i] - 1});  // window - 1
     before[i] = after[i] = 0;
     switch (spec.kind) {
       case Kind::pairs:

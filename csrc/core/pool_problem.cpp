@@ -150,7 +150,7 @@ PoolProblem adaptive_pool(const std::string& function, const int64_t (&input)[kA
     axis.output = output[i];
     axis.adaptive = input[i] % output[i] != 0;
     if (axis.adaptive) {
-      checked_product(function + ": output_size times the input's size", {input[i] + 1, output[i] + 1});
+      checked_product({function, "output_size times the input's size"}, {input[i] + 1, output[i] + 1});
     } else {
       axis.kernel = axis.stride = input[i] / output[i];
     }

@@ -4,17 +4,10 @@
 #pragma once
 
 #include "core/conv_problem.h"
+#include "cpu/product.h"
 #include "cpu/select_algorithm.h"
 
 namespace fastconv::cpu {
-
-// Added to a result's channels before the activation; of the filters' dtype, null for none. Images may be of
-// the compute type where the filters are of a storage type: sums that no caller sees need not be rounded.
-struct Epilogue {
-  const void* bias = nullptr;
-  int64_t bias_stride = 1;
-  Activation activation = Activation::none;
-};
 
 // y (written whole) from x and w. w is (out_channels, in_channels / groups, taps).
 void conv_forward(const Plan& plan, const ConvProblem& p, const ImageView& x, const FilterView& w,
@@ -25,5 +18,13 @@ void conv_input_gradient(const Plan& plan, const ConvProblem& p, const ImageView
 // dw (written whole, contiguous) from dy and x.
 void conv_weight_gradient(const Plan& plan, const ConvProblem& p, const ImageView& dy, const ImageView& x,
                           const FilterView& dw);
+
+// What these run, one after the other, for images and filters of the given sizes, strides and dtypes.
+std::vector<std::unique_ptr<Product>> prepare(const Plan& plan, const ConvProblem& p, Direction direction,
+                                              const ImageView& x, const ImageView& y, const FilterView& w);
+
+// The prepared products of former calls, kept for calls of the same shapes: their number, and to forget them.
+int64_t kept_calls();
+void forget_calls();
 
 }  // namespace fastconv::cpu

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/depthwise_lanes.h"
 #include "cpu/line_store.h"
@@ -28,7 +27,19 @@ struct RowsPlan {
   int64_t scratch_elements(int64_t taps) const {
     return round_up(plane_elements() + sums() + taps * vector, 32);
   }
+  template <class T>
+  int64_t workspace_bytes(const Machine& machine, int64_t taps) const {
+    return machine.threads * scratch_elements(taps) * static_cast<int64_t>(sizeof(T));
+  }
 };
+
+// What a task takes at a time, for explain().
+std::vector<Figure> figures_of(const RowsPlan& p) {
+  return {{"positions", p.planes.positions}, {"channels", 1}};
+}
+std::vector<Figure> figures_of(const LanesPlan& p) {
+  return {{"positions", p.rows * p.result.size[2]}, {"channels", p.width}};
+}
 
 template <class T>
 RowsPlan plan_rows(const Machine& machine, const PixelGather& g) {
@@ -122,17 +133,16 @@ class SumsStore {
 };
 
 template <class T>
-void filter_rows(const Machine& machine, const PixelGather& g, const FilterView& w, bool by_channel,
-                 const Epilogue& epilogue) {
+void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p, const FilterView& w,
+                 bool by_channel, const Epilogue& epilogue) {
   const KernelTable& table = *machine.table;
   const DepthwiseKernels& kernels = table.depthwise[sizeof(T) == 8];
   const int64_t channels = g.result.channels,
                 multiplier = w.filters / (by_channel ? g.result.channels : g.source.channels);
   const int64_t sources = by_channel ? multiplier : 1;  // filters that reach one channel of the result
-  const RowsPlan p = plan_rows<T>(machine, g);
   const int64_t elements = p.scratch_elements(g.taps());
   const Buffer workspace(elements * machine.threads * static_cast<int64_t>(sizeof(T)));
-  const Buffer bias = widened_bias<T>(table, epilogue, w.dtype, channels);
+  const WideBias<T> bias(table, epilogue, w.dtype, channels);
   const double outputs = static_cast<double>(g.pixels()) * static_cast<double>(channels);
   const double work = outputs * (kNsPerElement + kNsPerTap * static_cast<double>(g.taps()));
   // A task takes several channels of one block, as long as there is work for every thread.
@@ -165,19 +175,57 @@ void filter_rows(const Machine& machine, const PixelGather& g, const FilterView&
                                  0};
         kernels.filter_row(line);
       }
-      store.run(channel, sums, bias.as<T>() ? bias.as<T>() + channel : nullptr, epilogue.activation);
+      store.run(channel, sums, bias.data ? bias.data + channel : nullptr, epilogue.activation);
     }
   });
 }
 
 template <class T>
-void filter_as(const Machine& machine, const std::vector<PixelGather>& gathers, const ImageView& result,
-               const FilterView& filters, bool by_channel, const Epilogue& epilogue) {
-  const int64_t multiplier = filters.filters / (by_channel ? result.channels : gathers[0].source.channels);
-  if (const auto lanes = plan_lanes(machine, gathers, result, multiplier))
-    return filter_lanes<T>(machine, *lanes, filters, epilogue);
-  for (const PixelGather& g : gathers) filter_rows<T>(machine, g, filters, by_channel, epilogue);
-}
+class DepthwiseProduct : public Product {
+ public:
+  DepthwiseProduct(const Machine& machine, std::vector<PixelGather> gathers, const ImageView& result,
+                   const FilterView& filters, bool by_channel)
+      : machine_(machine), by_channel_(by_channel), gathers_(std::move(gathers)) {
+    if (gathers_.empty() || result.batch * product(result.size) == 0) {
+      gathers_.clear();
+      return;
+    }
+    const int64_t multiplier = filters.filters / (by_channel ? result.channels : gathers_[0].source.channels);
+    lanes_ = plan_lanes(machine, gathers_, result, multiplier);
+    if (!lanes_)
+      for (const PixelGather& g : gathers_) rows_.push_back(plan_rows<T>(machine, g));
+  }
+
+  void bind(void* source, void* result) override {
+    if (lanes_) return lanes_->bind(source, result);
+    for (PixelGather& g : gathers_) g.bind(source, result);
+  }
+
+  void run(const FilterView& filters, const Epilogue& epilogue) override {
+    if (lanes_) return filter_lanes<T>(machine_, *lanes_, filters, epilogue);
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      filter_rows<T>(machine_, gathers_[i], rows_[i], filters, by_channel_, epilogue);
+  }
+
+  int64_t workspace_bytes() const override {
+    if (lanes_) return cpu::workspace_bytes(machine_, *lanes_);
+    int64_t most = 0;
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      most = std::max(most, rows_[i].workspace_bytes<T>(machine_, gathers_[i].taps()));
+    return most;
+  }
+  std::vector<Figure> figures() const override {
+    if (lanes_) return figures_of(*lanes_);
+    return rows_.empty() ? std::vector<Figure>{} : figures_of(rows_[0]);
+  }
+
+ private:
+  const Machine machine_;
+  const bool by_channel_;
+  std::vector<PixelGather> gathers_;
+  std::optional<LanesPlan> lanes_;
+  std::vector<RowsPlan> rows_;  // of each gather, where lanes can't serve
+};
 
 // Cuts runs so that each stretch of `cut` adds up at most kLongestChain products in a lane.
 void cut_chains(const std::vector<PixelRun>& runs, int64_t vector, std::vector<PositionRun>* cut,
@@ -245,65 +293,82 @@ void correlate_rows(const Machine& machine, const PixelGather& x, const RowsPlan
 }
 
 template <class T>
-void correlate_as(const Machine& machine, const PixelGather& x, const FilterView& dw) {
-  constexpr int64_t kWantedTasks = 64;
-  const int64_t multiplier = dw.filters / x.source.channels, taps = dw.taps;
-  const auto lanes = plan_lanes(machine, {x}, x.result, multiplier);
-  RowsPlan rows;
-  if (!lanes) rows = plan_rows<T>(machine, x);
-  const int64_t width = lanes ? lanes->width : 1, parts = ceil_div(dw.filters, width);
-  const int64_t blocks = lanes ? lanes->blocks : rows.planes.blocks;
-  // The blocks of some filters are shared out into slices, as many as the problem asks for, whatever the
-  // threads.
-  const int64_t slices = std::max<int64_t>(1, std::min(blocks, ceil_div(kWantedTasks, parts)));
-  const Buffer totals(parts * slices * taps * width * static_cast<int64_t>(sizeof(double)));
-  if (lanes) {
-    correlate_lanes<T>(machine, *lanes, slices, totals.as<double>());
-  } else {
-    correlate_rows<T>(machine, x, rows, slices, dw.filters, totals.as<double>());
+class DepthwiseImageProduct : public Product {
+ public:
+  DepthwiseImageProduct(const Machine& machine, PixelGather x, const FilterView& dw)
+      : machine_(machine), gather_(std::move(x)) {
+    constexpr int64_t kWantedTasks = 64;
+    lanes_ = plan_lanes(machine, {gather_}, gather_.result, dw.filters / gather_.source.channels);
+    if (!lanes_) rows_ = plan_rows<T>(machine, gather_);
+    width_ = lanes_ ? lanes_->width : 1;
+    parts_ = ceil_div(dw.filters, width_);
+    // The blocks of some filters are shared out into slices, as many as the problem asks for, whatever the
+    // threads.
+    const int64_t blocks = lanes_ ? lanes_->blocks : rows_.planes.blocks;
+    slices_ = std::max<int64_t>(1, std::min(blocks, ceil_div(kWantedTasks, parts_)));
+    taps_ = dw.taps;
   }
-  // dw, filter by filter: the slices added in order.
-  const Buffer line(taps * static_cast<int64_t>(sizeof(T)));
-  for (int64_t k = 0; k < dw.filters; ++k) {
-    const double* total = totals.as<double>() + k / width * slices * taps * width + k % width;
-    for (int64_t t = 0; t < taps; ++t) {
-      double sum = 0;
-      for (int64_t i = 0; i < slices; ++i) sum += total[(i * taps + t) * width];
-      line.as<T>()[t] = static_cast<T>(sum);
+
+  void bind(void* source, void* result) override {
+    gather_.bind(source, result);
+    if (lanes_) lanes_->bind(source, result);
+  }
+
+  void run(const FilterView& dw, const Epilogue&) override {
+    const Buffer totals(total_bytes());
+    if (lanes_) {
+      correlate_lanes<T>(machine_, *lanes_, slices_, totals.as<double>());
+    } else {
+      correlate_rows<T>(machine_, gather_, rows_, slices_, dw.filters, totals.as<double>());
     }
-    store_line(*machine.table, dw.dtype, line.as<T>(), taps, element(dw.data, dw.dtype, k * taps), 1, T(0),
-               Activation::none);
+    // dw, filter by filter: the slices added in order.
+    const Buffer line(taps_ * static_cast<int64_t>(sizeof(T)));
+    for (int64_t k = 0; k < dw.filters; ++k) {
+      const double* total = totals.as<double>() + k / width_ * slices_ * taps_ * width_ + k % width_;
+      for (int64_t t = 0; t < taps_; ++t) {
+        double sum = 0;
+        for (int64_t i = 0; i < slices_; ++i) sum += total[(i * taps_ + t) * width_];
+        line.as<T>()[t] = static_cast<T>(sum);
+      }
+      store_line(*machine_.table, dw.dtype, line.as<T>(), taps_, element(dw.data, dw.dtype, k * taps_), 1,
+                 T(0), Activation::none);
+    }
   }
-}
+
+  int64_t workspace_bytes() const override {
+    return total_bytes() +
+           (lanes_ ? cpu::workspace_bytes(machine_, *lanes_) : rows_.workspace_bytes<T>(machine_, taps_));
+  }
+  std::vector<Figure> figures() const override { return lanes_ ? figures_of(*lanes_) : figures_of(rows_); }
+
+ private:
+  int64_t total_bytes() const {
+    return parts_ * slices_ * taps_ * width_ * static_cast<int64_t>(sizeof(double));
+  }
+
+  const Machine machine_;
+  PixelGather gather_;
+  std::optional<LanesPlan> lanes_;
+  RowsPlan rows_;  // where lanes can't serve
+  int64_t width_, parts_, slices_, taps_;
+};
 
 }  // namespace
 
-DepthwiseShape depthwise_shape(const Machine& machine, const std::vector<PixelGather>& gathers,
-                               const ImageView& result, int64_t multiplier) {
-  if (const auto lanes = plan_lanes(machine, gathers, result, multiplier))
-    return {lanes->rows * lanes->result.size[2], lanes->width, workspace_bytes(machine, *lanes)};
-  const bool wide = compute_dtype(result.dtype) == Dtype::float64;
-  const RowsPlan p = wide ? plan_rows<double>(machine, gathers[0]) : plan_rows<float>(machine, gathers[0]);
-  return {p.planes.positions, 1, machine.threads * p.scratch_elements(gathers[0].taps()) * (wide ? 8 : 4)};
+std::unique_ptr<Product> depthwise_product(const Machine& machine, std::vector<PixelGather> gathers,
+                                           const ImageView& result, const FilterView& filters,
+                                           bool by_channel) {
+  if (filters.dtype == Dtype::float64)
+    return std::make_unique<DepthwiseProduct<double>>(machine, std::move(gathers), result, filters,
+                                                      by_channel);
+  return std::make_unique<DepthwiseProduct<float>>(machine, std::move(gathers), result, filters, by_channel);
 }
 
-void filter_depthwise(const Machine& machine, const std::vector<PixelGather>& gathers,
-                      const ImageView& result, const FilterView& filters, bool by_channel,
-                      const Epilogue& epilogue) {
-  if (gathers.empty() || result.batch * product(result.size) == 0) return;
-  if (filters.dtype == Dtype::float64) {
-    filter_as<double>(machine, gathers, result, filters, by_channel, epilogue);
-  } else {
-    filter_as<float>(machine, gathers, result, filters, by_channel, epilogue);
-  }
-}
-
-void correlate_depthwise(const Machine& machine, const PixelGather& x, const FilterView& dw) {
-  if (dw.dtype == Dtype::float64) {
-    correlate_as<double>(machine, x, dw);
-  } else {
-    correlate_as<float>(machine, x, dw);
-  }
+std::unique_ptr<Product> depthwise_image_product(const Machine& machine, PixelGather x,
+                                                 const FilterView& dw) {
+  if (dw.dtype == Dtype::float64)
+    return std::make_unique<DepthwiseImageProduct<double>>(machine, std::move(x), dw);
+  return std::make_unique<DepthwiseImageProduct<float>>(machine, std::move(x), dw);
 }
 
 }  // namespace fastconv::cpu

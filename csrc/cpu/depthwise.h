@@ -7,26 +7,20 @@
 #pragma once
 
 #include "core/conv_as_gemm.h"
-#include "cpu/convolution.h"
+#include "cpu/product.h"
+#include "cpu/select_algorithm.h"
 
 namespace fastconv::cpu {
 
 // result[pixel, r] = activation(bias[r] + sums), for the pixels of each gather; result channel r reads filter
 // r through channel r / multiplier (forward), or with by_channel filters r * multiplier ... through their own
-// channels (input gradient).
-void filter_depthwise(const Machine& machine, const std::vector<PixelGather>& gathers,
-                      const ImageView& result, const FilterView& filters, bool by_channel,
-                      const Epilogue& epilogue);
+// channels (input gradient). Of `filters`, only sizes and dtype count here.
+std::unique_ptr<Product> depthwise_product(const Machine& machine, std::vector<PixelGather> gathers,
+                                           const ImageView& result, const FilterView& filters,
+                                           bool by_channel);
 
 // dw[k][0][t] = sum over pixels of dy[pixel, k] * x[pixel's tap t, k / multiplier]; dy is the gather's
 // result.
-void correlate_depthwise(const Machine& machine, const PixelGather& x, const FilterView& dw);
-
-// What a task takes at a time, and the scratch memory of all threads: for explain().
-struct DepthwiseShape {
-  int64_t positions, channels, workspace_bytes;
-};
-DepthwiseShape depthwise_shape(const Machine& machine, const std::vector<PixelGather>& gathers,
-                               const ImageView& result, int64_t multiplier);
+std::unique_ptr<Product> depthwise_image_product(const Machine& machine, PixelGather x, const FilterView& dw);
 
 }  // namespace fastconv::cpu

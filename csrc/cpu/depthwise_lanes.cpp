@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
@@ -315,8 +314,7 @@ double work_ns(const LanesPlan& plan) {
 // Where a phase's positions lie among the result's own; false unless the result is one dense image.
 bool place_phase(const ImageView& result, LanesPhase* p) {
   const ImageView& part = p->gather.result;
-  const int64_t bytes = static_cast<const char*>(part.data) - static_cast<const char*>(result.data);
-  int64_t rest = bytes / size_of(result.dtype);
+  int64_t rest = p->gather.first_result;
   for (int a = 1; a < kAxes; ++a) {
     if (result.stride[a] <= 0 || part.stride[a] % result.stride[a]) return false;
     p->first[a] = rest / result.stride[a];
@@ -408,6 +406,12 @@ std::optional<LanesPlan> plan_lanes(const Machine& machine, const std::vector<Pi
   return plan;
 }
 
+void LanesPlan::bind(void* source_data, void* result_data) {
+  for (LanesPhase& phase : phases) phase.gather.bind(source_data, result_data);
+  read.source.data = source_data;
+  result.data = phases.size() > 1 ? result_data : phases[0].gather.result.data;
+}
+
 int64_t workspace_bytes(const Machine& machine, const LanesPlan& plan) {
   Carver measure;
   if (compute_dtype(plan.result.dtype) == Dtype::float64) {
@@ -426,7 +430,7 @@ void filter_lanes(const Machine& machine, const LanesPlan& plan, const FilterVie
   const int64_t channels = plan.result.channels, parts = ceil_div(channels, width);
   const int64_t scratch = workspace_bytes(machine, plan) / machine.threads;
   const Buffer workspace(scratch * machine.threads), weights = pack_weights<T>(machine, plan, w);
-  const Buffer bias = widened_bias<T>(*machine.table, epilogue, w.dtype, channels);
+  const WideBias<T> bias(*machine.table, epilogue, w.dtype, channels);
   int64_t reached = 0;  // rows x columns of an image
   for (const LanesPhase& p : plan.phases) reached += p.gather.axis[1].positions * p.gather.axis[2].positions;
   const bool untouched = reached < plan.result.size[1] * columns;
@@ -454,7 +458,7 @@ void filter_lanes(const Machine& machine, const LanesPlan& plan, const FilterVie
         kernels.filter_lanes(image);
         of_phase += p.gather.taps() * width;
       }
-      store.run(part * width, s.sums, bias.as<T>(), epilogue.activation);
+      store.run(part * width, s.sums, bias.data, epilogue.activation);
     }
   });
 }

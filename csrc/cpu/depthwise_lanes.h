@@ -7,8 +7,9 @@
 #include <optional>
 
 #include "core/conv_as_gemm.h"
-#include "cpu/convolution.h"
 #include "cpu/pixel_planes.h"
+#include "cpu/product.h"
+#include "cpu/select_algorithm.h"
 
 namespace fastconv::cpu {
 
@@ -30,6 +31,7 @@ struct LanesPlan {
   int64_t blocks;
   int64_t together;  // parts of `width` channels that a task may take
 
+  void bind(void* source_data, void* result_data);
   int64_t plane_elements() const { return planes.copies() * planes.elements * width; }
   int64_t taps() const {  // of all phases
     int64_t n = 0;

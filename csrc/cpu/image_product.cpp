@@ -1,14 +1,20 @@
 // The weight gradient: both images are packed in each task.
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/line_store.h"
 #include "cpu/packed_product.h"
+#include "cpu/packing.h"
 #include "cpu/parallel.h"
 
 namespace fastconv::cpu {
 namespace {
+
+struct ImageProductShape {
+  bool features_are_rows;
+  FeatureOrder order;
+  WeightGradientBlocking blocking;
+};
 
 template <class T>
 struct ImageScratch {
@@ -24,7 +30,7 @@ ImageScratch<T> carve_image_scratch(Carver* carver, const GemmBlocking& b, const
 // One block of dw, reduced over one slice of the pixels, into `sums` (laid out as dw).
 template <class T>
 void reduce_image_block(const Machine& machine, const PixelGather& dy, const PixelGather& x,
-                        const WeightGradientShape& s, int64_t group, int64_t slice, int64_t row, int64_t col,
+                        const ImageProductShape& s, int64_t group, int64_t slice, int64_t row, int64_t col,
                         const ImageScratch<T>& scratch, T* sums) {
   const GemmKernels& k = kernels_of<T>(*machine.table);
   const GemmBlocking& b = s.blocking.gemm;
@@ -78,37 +84,85 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   }
 }
 
-template <class T>
-void multiply_images_as(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
-                        const FilterView& dw) {
-  const WeightGradientShape s = shape_of(machine, dy, x, groups);
-  const GemmBlocking& b = s.blocking.gemm;
-  const GemmKernels& k = kernels_of<T>(*machine.table);
-  const int64_t count = dw.filters * dw.channels * dw.taps, filters = dw.filters / groups;
-  const int64_t rows = s.features_are_rows ? s.order.count() : filters,
-                cols = s.features_are_rows ? filters : s.order.count();
-  const int64_t row_blocks = ceil_div(rows, b.rows), col_blocks = ceil_div(cols, b.cols),
-                slices = s.blocking.slices;
-  const Buffer sums(slices * count * static_cast<int64_t>(sizeof(T)));
-  Carver measure;
-  carve_image_scratch<T>(&measure, b, k);
-  const int64_t scratch = measure.used();
-  const Buffer workspace(scratch * machine.threads);
-  PixelGather group_dy = dy;
-  group_dy.source.channels = filters;
-  const double flops = 2.0 * static_cast<double>(dy.pixels()) * static_cast<double>(count);
-  parallel_for(groups * slices * row_blocks * col_blocks, kNsPerFlop * flops, machine.threads,
-               [&](int64_t task, int worker) {
-                 Carver carver(workspace.as<char>() + worker * scratch);
-                 const int64_t col = task % col_blocks * b.cols,
-                               row = task / col_blocks % row_blocks * b.rows;
-                 const int64_t slice = task / (col_blocks * row_blocks) % slices,
-                               group = task / (col_blocks * row_blocks * slices);
-                 reduce_image_block(machine, group_dy, x, s, group, slice, row, col,
-                                    carve_image_scratch<T>(&carver, b, k), sums.as<T>() + slice * count);
-               });
-  add_slices(machine, sums.as<T>(), slices, count, dw);
+ImageProductShape shape_of(const Machine& machine, const PixelGather& dy, const PixelGather& x,
+                           int64_t groups) {
+  const bool wide = compute_dtype(dy.source.dtype) == Dtype::float64;
+  ImageProductShape s;
+  s.features_are_rows = !channels_adjacent(x.source);
+  const int64_t channels = x.source.channels / groups, filters = dy.source.channels / groups;
+  s.order = s.features_are_rows ? FeatureOrder::channel_major(channels, x.taps())
+                                : FeatureOrder::tap_major(channels, x.taps());
+  s.blocking = block_weight_gradient(
+      machine.table->gemm[wide], wide ? 8 : 4, s.features_are_rows ? s.order.count() : filters,
+      s.features_are_rows ? filters : s.order.count(), dy.pixels(), groups, machine.caches);
+  // A BLAS has one product, and so one sum, for each image.
+  GemmBlocking& b = s.blocking.gemm;
+  const int64_t images = std::max<int64_t>(1, dy.source.batch);
+  if (filters == 1 || s.order.count() == 1 || dy.pixels() / images < b.depth)
+    b.chain = short_chain(dy.pixels(), b.depth);
+  return s;
 }
+
+template <class T>
+class ImageProduct : public Product {
+ public:
+  ImageProduct(const Machine& machine, PixelGather x, int64_t groups, const FilterView& dw)
+      : machine_(machine),
+        kernels_(kernels_of<T>(*machine.table)),
+        x_(std::move(x)),
+        dy_(own_pixels(x_.result)),
+        shape_(shape_of(machine, dy_, x_, groups)),
+        groups_(groups),
+        count_(dw.filters * dw.channels * dw.taps) {
+    dy_.source.channels /= groups;
+    Carver measure;
+    carve_image_scratch<T>(&measure, shape_.blocking.gemm, kernels_);
+    scratch_ = measure.used();
+  }
+
+  void bind(void* source, void* result) override {
+    x_.bind(source, result);
+    dy_.bind(result, nullptr);
+  }
+
+  void run(const FilterView& dw, const Epilogue&) override {
+    const GemmBlocking& b = shape_.blocking.gemm;
+    const int64_t features = shape_.order.count(), filters = dy_.source.channels;
+    const int64_t row_blocks = ceil_div(shape_.features_are_rows ? features : filters, b.rows),
+                  col_blocks = ceil_div(shape_.features_are_rows ? filters : features, b.cols),
+                  slices = shape_.blocking.slices;
+    const Buffer sums(sum_bytes()), workspace(scratch_ * machine_.threads);
+    const double flops = 2.0 * static_cast<double>(dy_.pixels()) * static_cast<double>(count_);
+    parallel_for(
+        groups_ * slices * row_blocks * col_blocks, kNsPerFlop * flops, machine_.threads,
+        [&](int64_t task, int worker) {
+          Carver carver(workspace.as<char>() + worker * scratch_);
+          const int64_t col = task % col_blocks * b.cols, row = task / col_blocks % row_blocks * b.rows;
+          const int64_t slice = task / (col_blocks * row_blocks) % slices,
+                        group = task / (col_blocks * row_blocks * slices);
+          reduce_image_block(machine_, dy_, x_, shape_, group, slice, row, col,
+                             carve_image_scratch<T>(&carver, b, kernels_), sums.as<T>() + slice * count_);
+        });
+    add_slices(machine_, sums.as<T>(), slices, count_, dw);
+  }
+
+  int64_t workspace_bytes() const override { return sum_bytes() + machine_.threads * scratch_; }
+  std::vector<Figure> figures() const override {
+    std::vector<Figure> figures = figures_of(shape_.blocking.gemm);
+    figures.push_back({"slices", shape_.blocking.slices});
+    return figures;
+  }
+
+ private:
+  int64_t sum_bytes() const { return shape_.blocking.slices * count_ * static_cast<int64_t>(sizeof(T)); }
+
+  const Machine machine_;
+  const GemmKernels& kernels_;
+  PixelGather x_, dy_;  // dy: one group's channels
+  const ImageProductShape shape_;
+  const int64_t groups_, count_;
+  int64_t scratch_ = 0;
+};
 
 }  // namespace
 
@@ -129,45 +183,11 @@ void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, 
 template void add_slices<float>(const Machine&, float*, int64_t, int64_t, const FilterView&);
 template void add_slices<double>(const Machine&, double*, int64_t, int64_t, const FilterView&);
 
-WeightGradientShape shape_of(const Machine& machine, const PixelGather& dy, const PixelGather& x,
-                             int64_t groups) {
-  const bool wide = compute_dtype(dy.source.dtype) == Dtype::float64;
-  WeightGradientShape s;
-  s.features_are_rows = !channels_adjacent(x.source);
-  const int64_t channels = x.source.channels / groups, filters = dy.source.channels / groups;
-  s.order = s.features_are_rows ? FeatureOrder::channel_major(channels, x.taps())
-                                : FeatureOrder::tap_major(channels, x.taps());
-  s.blocking = block_weight_gradient(
-      machine.table->gemm[wide], wide ? 8 : 4, s.features_are_rows ? s.order.count() : filters,
-      s.features_are_rows ? filters : s.order.count(), dy.pixels(), groups, machine.caches);
-  // A BLAS has one product, and so one sum, for each image.
-  GemmBlocking& b = s.blocking.gemm;
-  const int64_t images = std::max<int64_t>(1, dy.source.batch);
-  if (filters == 1 || s.order.count() == 1 || dy.pixels() / images < b.depth)
-    b.chain = short_chain(dy.pixels(), b.depth);
-  return s;
-}
-
-void multiply_images(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups,
-                     const FilterView& dw) {
-  if (dw.dtype == Dtype::float64) {
-    multiply_images_as<double>(machine, dy, x, groups, dw);
-  } else {
-    multiply_images_as<float>(machine, dy, x, groups, dw);
-  }
-}
-
-int64_t workspace_bytes(const Machine& machine, const PixelGather& dy, const PixelGather& x, int64_t groups) {
-  const WeightGradientShape s = shape_of(machine, dy, x, groups);
-  const bool wide = compute_dtype(dy.source.dtype) == Dtype::float64;
-  Carver measure;
-  if (wide) {
-    carve_image_scratch<double>(&measure, s.blocking.gemm, machine.table->gemm[1]);
-  } else {
-    carve_image_scratch<float>(&measure, s.blocking.gemm, machine.table->gemm[0]);
-  }
-  return s.blocking.slices * dy.source.channels * s.order.count() * (wide ? 8 : 4) +
-         machine.threads * measure.used();
+std::unique_ptr<Product> image_product(const Machine& machine, PixelGather x, int64_t groups,
+                                       const FilterView& dw) {
+  if (dw.dtype == Dtype::float64)
+    return std::make_unique<ImageProduct<double>>(machine, std::move(x), groups, dw);
+  return std::make_unique<ImageProduct<float>>(machine, std::move(x), groups, dw);
 }
 
 }  // namespace fastconv::cpu

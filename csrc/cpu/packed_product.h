@@ -7,8 +7,8 @@
 #include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/blocking.h"
-#include "cpu/convolution.h"
 #include "cpu/kernel_table.h"
+#include "cpu/product.h"
 
 namespace fastconv::cpu {
 
@@ -18,6 +18,14 @@ constexpr double kNsPerFlop = 0.02, kNsPerElement = 0.5;
 template <class T>
 const GemmKernels& kernels_of(const KernelTable& table) {
   return table.gemm[sizeof(T) == 8];
+}
+
+inline std::vector<Figure> figures_of(const GemmBlocking& b) {
+  return {{"depth", b.depth},
+          {"rows", b.rows},
+          {"cols", b.cols},
+          {"inner_rows", b.inner_rows},
+          {"tile_rows", b.tile_rows}};
 }
 
 // Copies blocks that are of the compute type already.
@@ -79,13 +87,19 @@ void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, con
   }
 }
 
-// The bias in the compute type; null stays null.
+// The bias in the compute type, side by side: the caller's own where it is so, or a copy. None stays null.
 template <class T>
-Buffer widened_bias(const KernelTable& table, const Epilogue& e, Dtype dtype, int64_t channels) {
-  if (!e.bias) return {};
-  Buffer b(channels * static_cast<int64_t>(sizeof(T)));
-  table.copy_block[static_cast<int>(dtype)]({e.bias, 0, e.bias_stride, b.data(), 0, 1, 1, channels, false});
-  return b;
-}
+struct WideBias {
+  WideBias(const KernelTable& table, const Epilogue& e, Dtype dtype, int64_t channels)
+      : data(static_cast<const T*>(e.bias)) {
+    if (!e.bias || (compute_dtype(dtype) == dtype && e.bias_stride == 1)) return;
+    copy = Buffer(channels * static_cast<int64_t>(sizeof(T)));
+    table.copy_block[static_cast<int>(dtype)](
+        {e.bias, 0, e.bias_stride, copy.data(), 0, 1, 1, channels, false});
+    data = copy.as<T>();
+  }
+  Buffer copy;
+  const T* data;
+};
 
 }  // namespace fastconv::cpu

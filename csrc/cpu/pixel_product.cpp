@@ -2,31 +2,46 @@
 // each task.
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
+#include "cpu/packing.h"
 #include "cpu/parallel.h"
 
 namespace fastconv::cpu {
 namespace {
 
-template <class T>
-struct PackedProduct {
-  const PixelGather* gather;
+// How one gather's product is cut.
+struct ProductShape {
+  bool pixels_are_rows;
+  FeatureOrder order;
+  GemmBlocking blocking;
+  PlaneLayout planes;                             // where pixels are columns
+  int64_t chunks, lines, packed_filter_elements;  // of one group
+  int64_t pixel_blocks, filter_blocks;
+
+  int64_t chunk_elements() const { return packed_filter_elements / chunks; }
+};
+
+// One gather, and its place among the packed filters and the tasks of all.
+struct ProductPart {
+  PixelGather gather;
   ProductShape shape;
-  T* filters;  // [group][chunk]
-  int64_t chunk_elements;
-  int64_t pixel_blocks, filter_blocks, first_task;
+  bool taps_in_order;  // those of the whole kernel
+  int64_t first_element, first_task;
+};
+
+// What a thread keeps from task to task.
+struct TaskLists {
+  Columns columns;
+  std::vector<PixelSegment> segments;
+  std::vector<PixelRun> runs;
+  std::vector<StorePiece> pieces;
 };
 
 template <class T>
 struct PixelScratch {
   T *pixels, *accumulators;
   int64_t* row_offsets;  // in the result
-  Columns columns;
-  std::vector<PixelSegment> segments;
-  std::vector<PixelRun> runs;
-  std::vector<StorePiece> pieces;
 };
 
 template <class T>
@@ -51,46 +66,44 @@ int64_t chunk_depth(const ProductShape& s, int64_t index) {
 }
 
 template <class T>
-void pack_product_filters(const Machine& machine, const std::vector<PackedProduct<T>>& products,
-                          const FilterView& filters, bool by_channel, int64_t groups) {
-  for (const PackedProduct<T>& p : products) {
-    const ProductShape& s = p.shape;
-    const GemmKernels& k = kernels_of<T>(*machine.table);
-    const std::vector<int64_t>& taps = p.gather->kernel_tap;
-    const bool in_order = p.gather->taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
-    const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
-    const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
-    parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
-      const int64_t group = task / (s.chunks * blocks), chunk = task / blocks % s.chunks,
-                    first = task % blocks * step;
-      const int64_t depth = chunk_depth(s, chunk);
-      T* packed = p.filters + (group * s.chunks + chunk) * p.chunk_elements;
-      const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups), in_order};
-      pack_filters(*machine.table, matrix, taps, s.order, first, std::min(step, s.lines - first),
-                   chunk * s.blocking.depth, depth, filter_layout(s, k, depth),
-                   packed + first * (s.pixels_are_rows ? depth : k.row_pitch));
-    });
-  }
+void pack_part(const Machine& machine, const ProductPart& part, const FilterView& filters, bool by_channel,
+               int64_t groups, T* packed) {
+  const ProductShape& s = part.shape;
+  const GemmKernels& k = kernels_of<T>(*machine.table);
+  const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
+  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
+  parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
+    const int64_t group = task / (s.chunks * blocks), chunk = task / blocks % s.chunks,
+                  first = task % blocks * step;
+    const int64_t depth = chunk_depth(s, chunk);
+    const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups), part.taps_in_order};
+    pack_filters(*machine.table, matrix, part.gather.kernel_tap, s.order, first,
+                 std::min(step, s.lines - first), chunk * s.blocking.depth, depth, filter_layout(s, k, depth),
+                 packed + (group * s.chunks + chunk) * s.chunk_elements() +
+                     first * (s.pixels_are_rows ? depth : k.row_pitch));
+  });
 }
 
 // One block of pixels times one block of filters of one group.
 template <class T>
 class PixelTask {
  public:
-  PixelTask(const Machine& machine, const PackedProduct<T>& product, const Epilogue& epilogue, const T* bias,
-            PixelScratch<T>* scratch, int64_t task)
+  // filters: the packed ones, [group][chunk]
+  PixelTask(const Machine& machine, const ProductPart& part, const T* filters, const Epilogue& epilogue,
+            const T* bias, const PixelScratch<T>& scratch, TaskLists* lists, int64_t task)
       : machine_(machine),
         kernels_(kernels_of<T>(*machine.table)),
-        gather_(*product.gather),
-        p_(product),
-        s_(product.shape),
+        gather_(part.gather),
+        s_(part.shape),
+        packed_(filters),
         epilogue_(epilogue),
-        scratch_(*scratch) {
+        scratch_(scratch),
+        lists_(*lists) {
     const int64_t filter_block = s_.pixels_are_rows ? s_.blocking.cols : s_.blocking.rows;
-    first_filter_ = task % p_.filter_blocks * filter_block;
+    first_filter_ = task % s_.filter_blocks * filter_block;
     filters_ = std::min(filter_block, s_.lines - first_filter_);
-    block_ = task / p_.filter_blocks % p_.pixel_blocks;
-    group_ = task / (p_.filter_blocks * p_.pixel_blocks);
+    block_ = task / s_.filter_blocks % s_.pixel_blocks;
+    group_ = task / (s_.filter_blocks * s_.pixel_blocks);
     bias_ = bias ? bias + first_channel() : nullptr;
   }
 
@@ -99,28 +112,28 @@ class PixelTask {
  private:
   int64_t first_channel() const { return group_ * s_.lines + first_filter_; }
   const T* packed_filters(int64_t chunk) const {
-    return p_.filters + (group_ * s_.chunks + chunk) * p_.chunk_elements;
+    return packed_ + (group_ * s_.chunks + chunk) * s_.chunk_elements();
   }
 
   // Pixels are the rows of A, row-major im2col; filters the columns.
   void multiply_rows() {
     const GemmBlocking& b = s_.blocking;
     const int64_t first = block_ * b.rows, pixels = std::min(b.rows, gather_.pixels() - first);
-    cut_pixels(gather_, first, pixels, &scratch_.segments);
+    cut_pixels(gather_, first, pixels, &lists_.segments);
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t depth = chunk_depth(s_, chunk);
-      pack_pixels(*machine_.table, gather_, scratch_.segments, group_ * s_.order.channels, s_.order,
+      pack_pixels(*machine_.table, gather_, lists_.segments, group_ * s_.order.channels, s_.order,
                   chunk * b.depth, depth, false, PanelLayout::rows(kernels_, pixels), scratch_.pixels);
-      scratch_.columns.set_packed(filters_, depth, kernels_.nr);
+      lists_.columns.set_packed(filters_, depth, kernels_.nr);
       multiply_block(kernels_, b, scratch_.pixels, packed_filters(chunk) + first_filter_ * depth,
-                     scratch_.columns, scratch_.accumulators, pixels, depth, chunk > 0);
+                     lists_.columns, scratch_.accumulators, pixels, depth, chunk > 0);
     }
-    result_offsets(gather_, scratch_.segments, scratch_.row_offsets);
+    result_offsets(gather_, lists_.segments, scratch_.row_offsets);
     const int64_t step = gather_.result.channel_stride;
-    scratch_.pieces.clear();
+    lists_.pieces.clear();
     for (int64_t n = 0; n < filters_; n += kernels_.nr)
-      scratch_.pieces.push_back({n * pixels, (first_channel() + n) * step, n,
-                                 static_cast<int>(std::min<int64_t>(kernels_.nr, filters_ - n))});
+      lists_.pieces.push_back({n * pixels, (first_channel() + n) * step, n,
+                               static_cast<int>(std::min<int64_t>(kernels_.nr, filters_ - n))});
     store(pixels, step, nullptr, bias_);
   }
 
@@ -128,22 +141,22 @@ class PixelTask {
   void multiply_columns() {
     const GemmBlocking& b = s_.blocking;
     const int64_t taps = s_.order.taps;
-    cut_into_segments(gather_, s_.planes, block_, &scratch_.segments);
-    panels_of(s_.planes, scratch_.segments, kernels_.nr, &scratch_.columns.panels);
-    scratch_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
+    cut_into_segments(gather_, s_.planes, block_, &lists_.segments);
+    panels_of(s_.planes, lists_.segments, kernels_.nr, &lists_.columns.panels);
+    lists_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
     int64_t packed_begin = 0, packed_end = 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);
       const int64_t channel = taps ? begin / taps : 0, end = taps ? ceil_div(begin + depth, taps) : 0;
       if (channel < packed_begin || end > packed_end) {
-        pack_planes(*machine_.table, gather_, s_.planes, scratch_.segments,
+        pack_planes(*machine_.table, gather_, s_.planes, lists_.segments,
                     group_ * s_.order.channels + channel, end - channel, {}, scratch_.pixels);
         packed_begin = channel;
         packed_end = end;
       }
-      feature_offsets(s_.planes, taps, packed_begin, begin, depth, scratch_.columns.offsets.data());
+      feature_offsets(s_.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
       multiply_block<T>(kernels_, b, packed_filters(chunk) + first_filter_ * kernels_.row_pitch,
-                        scratch_.pixels, scratch_.columns, scratch_.accumulators, filters_, depth, chunk > 0);
+                        scratch_.pixels, lists_.columns, scratch_.accumulators, filters_, depth, chunk > 0);
     }
     const ImageView& result = gather_.result;
     for (int64_t i = 0; i < filters_; ++i)
@@ -154,18 +167,18 @@ class PixelTask {
 
   // The pixels of the block, cut where a panel of accumulators ends.
   void cut_runs(int64_t step) {
-    runs_of(gather_, s_.planes, scratch_.segments, &scratch_.runs);
-    scratch_.pieces.clear();
-    const std::vector<ColumnPanel>& panels = scratch_.columns.panels;
+    runs_of(gather_, s_.planes, lists_.segments, &lists_.runs);
+    lists_.pieces.clear();
+    const std::vector<ColumnPanel>& panels = lists_.columns.panels;
     std::size_t panel = 0;
-    for (const PixelRun& run : scratch_.runs) {
+    for (const PixelRun& run : lists_.runs) {
       for (int64_t done = 0; done < run.count;) {
         const int64_t at = run.start + done;
         while (at >= panels[panel].start + panels[panel].columns) ++panel;
         const int64_t lane = at - panels[panel].start;
         const int64_t count = std::min(panels[panel].columns - lane, run.count - done);
-        scratch_.pieces.push_back({static_cast<int64_t>(panel) * kernels_.nr * filters_ + lane,
-                                   run.result + done * step, 0, static_cast<int>(count)});
+        lists_.pieces.push_back({static_cast<int64_t>(panel) * kernels_.nr * filters_ + lane,
+                                 run.result + done * step, 0, static_cast<int>(count)});
         done += count;
       }
     }
@@ -174,92 +187,21 @@ class PixelTask {
   void store(int64_t rows, int64_t step, const T* row_bias, const T* col_bias) {
     const ImageView& result = gather_.result;
     machine_.table->store_block[static_cast<int>(result.dtype)](
-        {scratch_.accumulators, rows, result.data, scratch_.row_offsets, scratch_.pieces.data(),
-         static_cast<int64_t>(scratch_.pieces.size()), step, row_bias, col_bias, epilogue_.activation});
+        {scratch_.accumulators, rows, result.data, scratch_.row_offsets, lists_.pieces.data(),
+         static_cast<int64_t>(lists_.pieces.size()), step, row_bias, col_bias, epilogue_.activation});
   }
 
   const Machine& machine_;
   const GemmKernels& kernels_;
   const PixelGather& gather_;
-  const PackedProduct<T>& p_;
   const ProductShape& s_;
+  const T* packed_;
   const Epilogue& epilogue_;
-  PixelScratch<T>& scratch_;
+  const PixelScratch<T>& scratch_;
+  TaskLists& lists_;
   const T* bias_;
   int64_t first_filter_, filters_, block_, group_;
 };
-
-template <class T>
-int64_t scratch_bytes(const std::vector<PackedProduct<T>>& products, const GemmKernels& k) {
-  int64_t most = 0;
-  for (const auto& p : products) {
-    Carver measure;
-    carve_pixel_scratch<T>(&measure, p.shape, k);
-    most = std::max(most, measure.used());
-  }
-  return most;
-}
-
-template <class T>
-std::vector<PackedProduct<T>> lay_out_products(const Machine& machine,
-                                               const std::vector<PixelGather>& gathers,
-                                               const FilterView& filters, bool by_channel, int64_t groups,
-                                               int64_t* packed_elements, int64_t* tasks) {
-  std::vector<PackedProduct<T>> products;
-  for (const PixelGather& g : gathers) {
-    PackedProduct<T> p{};
-    p.gather = &g;
-    p.shape =
-        shape_of(machine, g, filters, by_channel, groups, groups * static_cast<int64_t>(gathers.size()));
-    const GemmBlocking& b = p.shape.blocking;
-    p.chunk_elements = p.shape.packed_filter_elements / p.shape.chunks;
-    p.pixel_blocks = p.shape.pixels_are_rows ? ceil_div(g.pixels(), b.rows) : p.shape.planes.blocks;
-    p.filter_blocks = ceil_div(p.shape.lines, p.shape.pixels_are_rows ? b.cols : b.rows);
-    p.first_task = *tasks;
-    *tasks += groups * p.pixel_blocks * p.filter_blocks;
-    *packed_elements += groups * p.shape.packed_filter_elements;
-    products.push_back(p);
-  }
-  return products;
-}
-
-template <class T>
-void multiply_pixels_by_filters_as(const Machine& machine, const std::vector<PixelGather>& gathers,
-                                   const FilterView& filters, bool by_channel, int64_t groups,
-                                   const Epilogue& epilogue) {
-  const GemmKernels& k = kernels_of<T>(*machine.table);
-  int64_t packed_elements = 0, tasks = 0;
-  std::vector<PackedProduct<T>> products =
-      lay_out_products<T>(machine, gathers, filters, by_channel, groups, &packed_elements, &tasks);
-  if (tasks == 0) return;
-  const int64_t scratch = scratch_bytes(products, k);
-  const Buffer packed(packed_elements * static_cast<int64_t>(sizeof(T)));
-  const Buffer workspace(scratch * machine.threads);
-  const int64_t channels = by_channel ? groups * filters.channels : filters.filters;
-  const Buffer bias = widened_bias<T>(*machine.table, epilogue, filters.dtype, channels);
-  T* next = packed.as<T>();
-  double flops = 0, elements = 0;
-  for (PackedProduct<T>& p : products) {
-    p.filters = next;
-    next += groups * p.shape.packed_filter_elements;
-    const double results = static_cast<double>(p.gather->pixels()) * static_cast<double>(channels);
-    flops += 2 * results * static_cast<double>(p.shape.order.count());
-    elements += results;
-  }
-  pack_product_filters(machine, products, filters, by_channel, groups);
-  parallel_for(tasks, kNsPerFlop * flops + kNsPerElement * elements, machine.threads,
-               [&](int64_t task, int worker) {
-                 const auto after =
-                     std::upper_bound(products.begin(), products.end(), task,
-                                      [](int64_t t, const PackedProduct<T>& p) { return t < p.first_task; });
-                 const PackedProduct<T>& p = *(after - 1);
-                 Carver carver(workspace.as<char>() + worker * scratch);
-                 PixelScratch<T> s = carve_pixel_scratch<T>(&carver, p.shape, k);
-                 PixelTask<T>(machine, p, epilogue, bias.as<T>(), &s, task - p.first_task).run();
-               });
-}
-
-}  // namespace
 
 ProductShape shape_of(const Machine& machine, const PixelGather& g, const FilterView& filters,
                       bool by_channel, int64_t groups, int64_t products) {
@@ -291,30 +233,87 @@ ProductShape shape_of(const Machine& machine, const PixelGather& g, const Filter
   s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), s.blocking.depth));
   s.packed_filter_elements =
       s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.depth : s.lines * k.row_pitch);
+  s.pixel_blocks = s.pixels_are_rows ? ceil_div(g.pixels(), s.blocking.rows) : s.planes.blocks;
+  s.filter_blocks = ceil_div(s.lines, s.pixels_are_rows ? s.blocking.cols : s.blocking.rows);
   return s;
 }
 
-void multiply_pixels_by_filters(const Machine& machine, const std::vector<PixelGather>& gathers,
-                                const FilterView& filters, bool by_channel, int64_t groups,
-                                const Epilogue& epilogue) {
-  if (filters.dtype == Dtype::float64) {
-    multiply_pixels_by_filters_as<double>(machine, gathers, filters, by_channel, groups, epilogue);
-  } else {
-    multiply_pixels_by_filters_as<float>(machine, gathers, filters, by_channel, groups, epilogue);
+template <class T>
+class PixelProduct : public Product {
+ public:
+  PixelProduct(const Machine& machine, std::vector<PixelGather> gathers, const FilterView& filters,
+               bool by_channel, int64_t groups)
+      : machine_(machine), kernels_(kernels_of<T>(*machine.table)), by_channel_(by_channel), groups_(groups) {
+    const int64_t products = groups * static_cast<int64_t>(gathers.size());
+    const int64_t channels = by_channel ? groups * filters.channels : filters.filters;
+    for (PixelGather& g : gathers) {
+      ProductPart part{std::move(g), {}, false, packed_elements_, tasks_};
+      part.shape = shape_of(machine, part.gather, filters, by_channel, groups, products);
+      const std::vector<int64_t>& taps = part.gather.kernel_tap;
+      part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
+      const ProductShape& s = part.shape;
+      tasks_ += groups * s.pixel_blocks * s.filter_blocks;
+      packed_elements_ += round_up(groups * s.packed_filter_elements, kLine);
+      Carver measure;
+      carve_pixel_scratch<T>(&measure, s, kernels_);
+      scratch_ = std::max(scratch_, measure.used());
+      const double results = static_cast<double>(part.gather.pixels()) * static_cast<double>(channels);
+      work_ += results * (2 * kNsPerFlop * static_cast<double>(s.order.count()) + kNsPerElement);
+      parts_.push_back(std::move(part));
+    }
   }
-}
 
-int64_t workspace_bytes(const Machine& machine, const std::vector<PixelGather>& gathers,
-                        const FilterView& filters, bool by_channel, int64_t groups) {
-  int64_t packed = 0, tasks = 0;
-  if (filters.dtype == Dtype::float64) {
-    const auto products =
-        lay_out_products<double>(machine, gathers, filters, by_channel, groups, &packed, &tasks);
-    return packed * 8 + machine.threads * scratch_bytes(products, kernels_of<double>(*machine.table));
+  void bind(void* source, void* result) override {
+    for (ProductPart& part : parts_) part.gather.bind(source, result);
   }
-  const auto products =
-      lay_out_products<float>(machine, gathers, filters, by_channel, groups, &packed, &tasks);
-  return packed * 4 + machine.threads * scratch_bytes(products, kernels_of<float>(*machine.table));
+
+  void run(const FilterView& filters, const Epilogue& epilogue) override {
+    if (tasks_ == 0) return;
+    const Buffer memory(workspace_bytes());
+    T* packed = memory.as<T>();
+    char* scratch = static_cast<char*>(memory.data()) + packed_elements_ * static_cast<int64_t>(sizeof(T));
+    const int64_t channels = by_channel_ ? groups_ * filters.channels : filters.filters;
+    const WideBias<T> bias(*machine_.table, epilogue, filters.dtype, channels);
+    for (const ProductPart& part : parts_)
+      pack_part(machine_, part, filters, by_channel_, groups_, packed + part.first_element);
+    parallel_for(tasks_, work_, machine_.threads, [&](int64_t task, int worker) {
+      static thread_local TaskLists lists;
+      const auto after = std::upper_bound(parts_.begin(), parts_.end(), task,
+                                          [](int64_t t, const ProductPart& p) { return t < p.first_task; });
+      const ProductPart& part = *(after - 1);
+      Carver carver(scratch + worker * scratch_);
+      PixelTask<T>(machine_, part, packed + part.first_element, epilogue, bias.data,
+                   carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - part.first_task)
+          .run();
+    });
+  }
+
+  int64_t workspace_bytes() const override {
+    return packed_elements_ * static_cast<int64_t>(sizeof(T)) + machine_.threads * scratch_;
+  }
+  std::vector<Figure> figures() const override {
+    return parts_.empty() ? std::vector<Figure>{} : figures_of(parts_[0].shape.blocking);
+  }
+
+ private:
+  static constexpr int64_t kLine = 64 / sizeof(T);
+
+  const Machine machine_;
+  const GemmKernels& kernels_;
+  const bool by_channel_;
+  const int64_t groups_;
+  std::vector<ProductPart> parts_;
+  int64_t packed_elements_ = 0, tasks_ = 0, scratch_ = 0;
+  double work_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Product> pixel_product(const Machine& machine, std::vector<PixelGather> gathers,
+                                       const FilterView& filters, bool by_channel, int64_t groups) {
+  if (filters.dtype == Dtype::float64)
+    return std::make_unique<PixelProduct<double>>(machine, std::move(gathers), filters, by_channel, groups);
+  return std::make_unique<PixelProduct<float>>(machine, std::move(gathers), filters, by_channel, groups);
 }
 
 }  // namespace fastconv::cpu

@@ -30,17 +30,11 @@ namespace {
 // A task of the direct route keeps copies for the taps: no more than this many.
 constexpr int64_t kMostDirectTaps = 4096;
 
-bool direct_serves(const ConvProblem& p, std::string* why_not) {
-  if (p.channels_per_group() != 1) {
-    *why_not =
-        "direct serves one input channel per group only, got " + std::to_string(p.channels_per_group());
-    return false;
-  }
-  if (p.taps() > kMostDirectTaps) {
-    *why_not = "direct serves windows of up to " + std::to_string(kMostDirectTaps) + " taps";
-    return false;
-  }
-  return true;
+Refusal refuse_direct(const ConvProblem& p) {
+  if (p.channels_per_group() != 1)
+    return {"direct serves one input channel per group only, got ", p.channels_per_group()};
+  if (p.taps() > kMostDirectTaps) return {"direct serves windows of up to ", kMostDirectTaps, " taps"};
+  return {};
 }
 
 // Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS
@@ -50,67 +44,81 @@ bool direct_serves(const ConvProblem& p, std::string* why_not) {
 constexpr int64_t kLeastTermsOfHighest = 16, kLeastTilesOfHighest = 256;
 constexpr int64_t kMostOuterTaps = 16;
 
-bool winograd_serves(const ConvProblem& p, Direction direction, Dtype dtype, std::string* why_not) {
+Refusal refuse_winograd(const ConvProblem& p, Direction direction, Dtype dtype, Precision precision) {
   const bool gradient = direction == Direction::input_gradient;
   if (p.kernel[1] != 3 || p.kernel[2] != 3 || p.stride[1] != 1 || p.stride[2] != 1 || p.dilation[1] != 1 ||
-      p.dilation[2] != 1) {
-    *why_not = "winograd serves kernels of 3x3 at stride 1 without dilation along the two inner axes only";
-  } else if (p.kernel[0] > kMostOuterTaps) {
-    *why_not = "winograd serves kernels of up to " + std::to_string(kMostOuterTaps) + " along the depth";
-  } else if (compute_dtype(dtype) == Dtype::float64) {
-    *why_not = "winograd serves float32, float16 and bfloat16 only";
-  } else if (gradient && p.mode != PaddingMode::zeros) {
-    *why_not = "winograd serves input gradients with padding_mode='zeros' only";
-  } else if (gradient && (p.input[1] < 3 || p.input[2] < 3)) {
-    *why_not = "winograd serves input gradients of 3x3 pixels and more only";
-  } else {
-    return true;
+      p.dilation[2] != 1)
+    return {"winograd serves kernels of 3x3 at stride 1 without dilation along the two inner axes only"};
+  if (p.kernel[0] > kMostOuterTaps)
+    return {"winograd serves kernels of up to ", kMostOuterTaps, " along the depth"};
+  if (compute_dtype(dtype) == Dtype::float64) return {"winograd serves float32, float16 and bfloat16 only"};
+  if (gradient && p.mode != PaddingMode::zeros)
+    return {"winograd serves input gradients with padding_mode='zeros' only"};
+  if (gradient && (p.input[1] < 3 || p.input[2] < 3))
+    return {"winograd serves input gradients of 3x3 pixels and more only"};
+  if (precision != Precision::highest) return {};
+  if (direction == Direction::weight_gradient) {
+    if (winograd_tiles(p, 2) < kLeastTilesOfHighest)
+      return {"winograd keeps the promise of precision='highest' from ", kLeastTilesOfHighest,
+              " tiles of 2x2 to sum up over on"};
+    return {};
   }
-  return false;
+  const int64_t terms = direction == Direction::forward ? p.channels_per_group() : p.filters_per_group();
+  if (p.kernel[0] * terms < kLeastTermsOfHighest)
+    return {"winograd keeps the promise of precision='highest' from ", kLeastTermsOfHighest,
+            " channels to sum up over on"};
+  return {};
 }
 
-// Outputs of a tile along each axis, or 0 with the reason why Winograd can't serve the call.
-int winograd_tile(const ConvProblem& p, Direction direction, Dtype dtype, Precision precision,
-                  std::string* why_not) {
-  if (!winograd_serves(p, direction, dtype, why_not)) return 0;
-  if (precision != Precision::highest)
-    return winograd_cost(p, direction, 2) < winograd_cost(p, direction, 4) ? 2 : 4;
-  const std::string promise = "winograd keeps the promise of precision='highest' from ";
-  if (direction == Direction::weight_gradient) {
-    if (winograd_tiles(p, 2) >= kLeastTilesOfHighest) return 2;
-    *why_not = promise + std::to_string(kLeastTilesOfHighest) + " tiles of 2x2 to sum up over on";
-  } else {
-    const int64_t terms = direction == Direction::forward ? p.channels_per_group() : p.filters_per_group();
-    if (p.kernel[0] * terms >= kLeastTermsOfHighest) return 2;
-    *why_not = promise + std::to_string(kLeastTermsOfHighest) + " channels to sum up over on";
-  }
-  return 0;
+// Outputs of a tile along each axis.
+int winograd_tile(const ConvProblem& p, Direction direction, Precision precision) {
+  if (precision == Precision::highest) return 2;
+  return winograd_cost(p, direction, 2) < winograd_cost(p, direction, 4) ? 2 : 4;
 }
 
 }  // namespace
 
+std::string Refusal::text() const {
+  return before + (number < 0 ? std::string() : std::to_string(number)) + after;
+}
+
+std::vector<std::string> Plan::reasons() const {
+  std::vector<std::string> texts;
+  const auto add = [&](Algorithm route, const Refusal& refusal) {
+    if (algorithm == route) return;
+    texts.push_back(refusal      ? refusal.text()
+                    : !asked_for ? std::string(name_of(route)) + " would cost more"
+                                 : std::string(name_of(route)) + " would serve this call, but " +
+                                       name_of(algorithm) + " was asked for");
+  };
+  add(Algorithm::direct, not_direct);
+  add(Algorithm::winograd, not_winograd);
+  return texts;
+}
+
 Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
                       Precision precision, const std::string& requested, const Machine& machine) {
-  std::string not_direct, not_winograd;
-  const bool direct = direct_serves(p, &not_direct);
-  const int tile = winograd_tile(p, direction, dtype, precision, &not_winograd);
-  Plan plan{Algorithm::implicit_gemm, machine, tile, {}};
-  const auto require = [&](bool serves, Algorithm route, const std::string& why_not) {
-    if (!serves)
+  Plan plan{Algorithm::implicit_gemm, machine, 0, requested != "auto", {}, {}};
+  plan.not_direct = refuse_direct(p);
+  plan.not_winograd = refuse_winograd(p, direction, dtype, precision);
+  if (!plan.not_winograd) plan.winograd_tile = winograd_tile(p, direction, precision);
+  const auto require = [&](Algorithm route, const Refusal& refusal) {
+    if (refusal)
       throw std::invalid_argument(function + ": algorithm='" + name_of(route) +
-                                  "' can't serve this call: " + why_not + "; use algorithm='auto'");
+                                  "' can't serve this call: " + refusal.text() + "; use algorithm='auto'");
     plan.algorithm = route;
   };
   if (requested == "auto") {
-    if (direct) {
+    if (!plan.not_direct) {
       plan.algorithm = Algorithm::direct;
-    } else if (tile && winograd_cost(p, direction, tile) < product_cost(p, direction)) {
+    } else if (!plan.not_winograd &&
+               winograd_cost(p, direction, plan.winograd_tile) < product_cost(p, direction)) {
       plan.algorithm = Algorithm::winograd;
     }
   } else if (requested == "direct") {
-    require(direct, Algorithm::direct, not_direct);
+    require(Algorithm::direct, plan.not_direct);
   } else if (requested == "winograd") {
-    require(tile > 0, Algorithm::winograd, not_winograd);
+    require(Algorithm::winograd, plan.not_winograd);
   } else if (requested == "fft") {
     throw std::invalid_argument(function +
                                 ": algorithm='fft' can't serve this call: this version has no such route; "
@@ -119,16 +127,6 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
     throw std::invalid_argument(function + ": algorithm is '" + requested +
                                 "', expected 'auto', 'implicit_gemm', 'direct', 'winograd' or 'fft'");
   }
-  const auto explain = [&](Algorithm route, bool serves, const std::string& why_not) {
-    if (plan.algorithm == route) return;
-    plan.reasons.push_back(!serves ? why_not
-                           : requested == "auto"
-                               ? std::string(name_of(route)) + " would cost more"
-                               : std::string(name_of(route)) + " would serve this call, but " +
-                                     name_of(plan.algorithm) + " was asked for");
-  };
-  explain(Algorithm::direct, direct, not_direct);
-  explain(Algorithm::winograd, tile > 0, not_winograd);
   return plan;
 }
 

@@ -23,11 +23,24 @@ struct Machine {
   static Machine current();
 };
 
+// Why a route can't serve a call; false where it can. Words are made of it when somebody asks.
+struct Refusal {
+  const char* before = nullptr;
+  int64_t number = -1;  // between the words, unless negative
+  const char* after = "";
+
+  explicit operator bool() const { return before != nullptr; }
+  std::string text() const;
+};
+
 struct Plan {
   Algorithm algorithm;
   Machine machine;
-  int winograd_tile;                 // outputs of a tile along each axis
-  std::vector<std::string> reasons;  // why no faster route, for explain()
+  int winograd_tile;  // outputs of a tile along each axis, 0 where Winograd can't serve
+  bool asked_for;     // by the caller, whatever it costs
+  Refusal not_direct, not_winograd;
+
+  std::vector<std::string> reasons() const;  // why no other route, for explain()
 };
 
 // requested: "auto" or the name of a route. std::invalid_argument where it is unknown or can't serve the

@@ -2,16 +2,28 @@
 
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
+#include "cpu/packing.h"
 #include "cpu/parallel.h"
 #include "cpu/value_range.h"
 #include "cpu/winograd_tiles.h"
 
 namespace fastconv::cpu {
 namespace {
+
+// How a product is cut.
+struct WinogradShape {
+  int m;
+  bool pixels_are_rows;
+  PixelGather tiles;
+  std::vector<int64_t> kernel_tap;  // of each outer tap, the 3x3 in reading order
+  WinogradBlocking blocking;
+  int64_t channels, outer, lines;  // of one group
+
+  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
+};
 
 struct Scratch {
   float *planes, *mapped, *accumulators, *outputs;
@@ -302,36 +314,8 @@ class TileTask {
   Columns columns_;
 };
 
-void multiply_tiles(const Machine& machine, const WinogradShape& s, const PixelGather& g,
-                    const FilterView& filters, bool by_channel, int64_t groups, const Epilogue& epilogue) {
-  const GemmKernels& k = kernels_of<float>(*machine.table);
-  const Buffer packed(s.packed_filter_elements * static_cast<int64_t>(sizeof(float)));
-  const MappedFilters mapped = lay_out_filters(s, k, packed.as<float>());
-  map_filters(machine, s, filters, by_channel, groups, mapped);
-  Carver measure;
-  carve_scratch(&measure, s, k);
-  const int64_t scratch = measure.used();
-  const Buffer workspace(scratch * machine.threads);
-  const Buffer bias = widened_bias<float>(*machine.table, epilogue, filters.dtype, groups * s.lines);
-  const int64_t filter_block = s.pixels_are_rows ? s.blocking.gemm.cols : s.blocking.gemm.rows;
-  const int64_t filter_blocks = ceil_div(s.lines, filter_block), blocks = s.blocking.planes.blocks;
-  const double tiles = static_cast<double>(s.tiles.pixels() * s.streams()),
-               depth = static_cast<double>(s.channels * s.outer);
-  parallel_for(groups * blocks * filter_blocks,
-               2 * kNsPerFlop * tiles * depth * static_cast<double>(groups * s.lines), machine.threads,
-               [&](int64_t task, int worker) {
-                 Carver carver(workspace.as<char>() + worker * scratch);
-                 const int64_t first = task % filter_blocks * filter_block;
-                 TileTask(machine, s, g, mapped, epilogue, bias.as<float>(), carve_scratch(&carver, s, k))
-                     .run(task / (filter_blocks * blocks), task / filter_blocks % blocks, first,
-                          std::min(filter_block, s.lines - first));
-               });
-}
-
-}  // namespace
-
-WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
-                             bool by_channel, int64_t groups) {
+WinogradShape shape_of(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
+                       bool by_channel, int64_t groups) {
   const GemmKernels& k = kernels_of<float>(*machine.table);
   WinogradShape s;
   s.m = m;
@@ -343,31 +327,95 @@ WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g
   s.blocking = block_winograd(k, sizeof(float), s.tiles, s.streams(), s.lines, s.channels, s.outer, groups,
                               s.pixels_are_rows, machine.caches, machine.threads);
   s.blocking.gemm.chain = winograd_chain(m, s.blocking.gemm.depth);
-  const MappedFilters mapped = lay_out_filters(s, k, nullptr);
-  s.packed_filter_elements = groups * mapped.chunks * mapped.chunk;
-  Carver measure;
-  carve_scratch(&measure, s, k);
-  s.workspace_bytes =
-      s.packed_filter_elements * static_cast<int64_t>(sizeof(float)) + measure.used() * machine.threads;
   return s;
 }
 
-void filter_winograd(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
-                     bool by_channel, int64_t groups, const Epilogue& epilogue) {
-  if (g.pixels() == 0) return;
-  if (!filters_in_range(machine, filters))
-    return multiply_pixels_by_filters(machine, {g}, filters, by_channel, groups, epilogue);
-  const std::vector<int64_t> others = images_out_of_range(machine, g.source);
-  if (static_cast<int64_t>(others.size()) < g.source.batch)
-    multiply_tiles(machine, winograd_shape(machine, m, g, filters, by_channel, groups), g, filters,
-                   by_channel, groups, epilogue);
-  for (const int64_t n : others) {
-    PixelGather one = g;
-    one.source.batch = one.result.batch = 1;
-    one.source.data = element(g.source.data, g.source.dtype, n * g.source.batch_stride);
-    one.result.data = element(g.result.data, g.result.dtype, n * g.result.batch_stride);
-    multiply_pixels_by_filters(machine, {one}, filters, by_channel, groups, epilogue);
+class WinogradProduct : public Product {
+ public:
+  WinogradProduct(const Machine& machine, int m, PixelGather g, const FilterView& filters, bool by_channel,
+                  int64_t groups)
+      : machine_(machine),
+        kernels_(kernels_of<float>(*machine.table)),
+        by_channel_(by_channel),
+        groups_(groups),
+        gather_(std::move(g)),
+        shape_(shape_of(machine, m, gather_, filters, by_channel, groups)) {
+    Carver measure;
+    carve_scratch(&measure, shape_, kernels_);
+    scratch_ = measure.used();
   }
+
+  void bind(void* source, void* result) override {
+    gather_.bind(source, result);
+    shape_.tiles.bind(source, result);
+  }
+
+  void run(const FilterView& filters, const Epilogue& epilogue) override {
+    if (!filters_in_range(machine_, filters)) return multiply_pixels(gather_, filters, epilogue);
+    const std::vector<int64_t> others = images_out_of_range(machine_, gather_.source);
+    if (static_cast<int64_t>(others.size()) < gather_.source.batch) multiply_tiles(filters, epilogue);
+    for (const int64_t n : others) {
+      PixelGather one = gather_;
+      one.source.batch = one.result.batch = 1;
+      one.source.data = element(gather_.source.data, gather_.source.dtype, n * gather_.source.batch_stride);
+      one.result.data = element(gather_.result.data, gather_.result.dtype, n * gather_.result.batch_stride);
+      multiply_pixels(one, filters, epilogue);
+    }
+  }
+
+  int64_t workspace_bytes() const override { return mapped_bytes() + scratch_ * machine_.threads; }
+  std::vector<Figure> figures() const override {
+    std::vector<Figure> figures = figures_of(shape_.blocking.gemm);
+    figures.push_back({"tile_outputs", shape_.m});
+    return figures;
+  }
+
+ private:
+  void multiply_pixels(const PixelGather& g, const FilterView& filters, const Epilogue& epilogue) const {
+    pixel_product(machine_, {g}, filters, by_channel_, groups_)->run(filters, epilogue);
+  }
+
+  void multiply_tiles(const FilterView& filters, const Epilogue& epilogue) const {
+    const WinogradShape& s = shape_;
+    const Buffer packed(mapped_bytes()), workspace(scratch_ * machine_.threads);
+    const MappedFilters mapped = lay_out_filters(s, kernels_, packed.as<float>());
+    map_filters(machine_, s, filters, by_channel_, groups_, mapped);
+    const WideBias<float> bias(*machine_.table, epilogue, filters.dtype, groups_ * s.lines);
+    const int64_t filter_block = s.pixels_are_rows ? s.blocking.gemm.cols : s.blocking.gemm.rows;
+    const int64_t filter_blocks = ceil_div(s.lines, filter_block), blocks = s.blocking.planes.blocks;
+    const double tiles = static_cast<double>(s.tiles.pixels() * s.streams()),
+                 depth = static_cast<double>(s.channels * s.outer);
+    parallel_for(groups_ * blocks * filter_blocks,
+                 2 * kNsPerFlop * tiles * depth * static_cast<double>(groups_ * s.lines), machine_.threads,
+                 [&](int64_t task, int worker) {
+                   Carver carver(workspace.as<char>() + worker * scratch_);
+                   const int64_t first = task % filter_blocks * filter_block;
+                   TileTask(machine_, s, gather_, mapped, epilogue, bias.data,
+                            carve_scratch(&carver, s, kernels_))
+                       .run(task / (filter_blocks * blocks), task / filter_blocks % blocks, first,
+                            std::min(filter_block, s.lines - first));
+                 });
+  }
+
+  int64_t mapped_bytes() const {
+    const MappedFilters mapped = lay_out_filters(shape_, kernels_, nullptr);
+    return groups_ * mapped.chunks * mapped.chunk * static_cast<int64_t>(sizeof(float));
+  }
+
+  const Machine machine_;
+  const GemmKernels& kernels_;
+  const bool by_channel_;
+  const int64_t groups_;
+  PixelGather gather_;
+  WinogradShape shape_;
+  int64_t scratch_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Product> winograd_product(const Machine& machine, int m, PixelGather g,
+                                          const FilterView& filters, bool by_channel, int64_t groups) {
+  return std::make_unique<WinogradProduct>(machine, m, std::move(g), filters, by_channel, groups);
 }
 
 }  // namespace fastconv::cpu

@@ -13,47 +13,17 @@
 #pragma once
 
 #include "core/conv_as_gemm.h"
-#include "cpu/blocking.h"
-#include "cpu/convolution.h"
+#include "cpu/product.h"
+#include "cpu/select_algorithm.h"
 
 namespace fastconv::cpu {
 
-// result[pixel, line] as in multiply_pixels_by_filters, by tiles of m x m outputs (2 or 4).
-void filter_winograd(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
-                     bool by_channel, int64_t groups, const Epilogue& epilogue);
+// result[pixel, line] as in pixel_product, by tiles of m x m outputs (2 or 4).
+std::unique_ptr<Product> winograd_product(const Machine& machine, int m, PixelGather g,
+                                          const FilterView& filters, bool by_channel, int64_t groups);
 
-// How a product is cut: for the driver and for explain().
-struct WinogradShape {
-  int m;
-  bool pixels_are_rows;
-  PixelGather tiles;
-  std::vector<int64_t> kernel_tap;  // of each outer tap, the 3x3 in reading order
-  WinogradBlocking blocking;
-  int64_t channels, outer, lines;  // of one group
-  int64_t packed_filter_elements;  // of all groups
-  int64_t workspace_bytes;         // of all threads, the mapped filters with them
-
-  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
-};
-WinogradShape winograd_shape(const Machine& machine, int m, const PixelGather& g, const FilterView& filters,
-                             bool by_channel, int64_t groups);
-
-// dw as in multiply_images; the gather's result is dy.
-void correlate_winograd(const Machine& machine, int m, const PixelGather& x, int64_t groups,
-                        const FilterView& dw);
-
-struct WinogradGradientShape {
-  int m;
-  std::vector<PixelGather> x_tiles;  // of each outer tap
-  PixelGather dy_tiles;
-  PlaneLayout dy_planes;
-  WinogradBlocking blocking;  // rows are filters, columns channels; the planes are x's
-  int64_t taps, features;     // of a channel, of a filter
-  int64_t slices, slice_blocks, workspace_bytes;
-
-  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
-};
-WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, const PixelGather& x,
-                                              int64_t groups);
+// dw as in image_product; the gather's result is dy.
+std::unique_ptr<Product> winograd_image_product(const Machine& machine, int m, PixelGather x, int64_t groups,
+                                                const FilterView& dw);
 
 }  // namespace fastconv::cpu

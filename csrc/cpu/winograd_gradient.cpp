@@ -2,10 +2,10 @@
 // sums of all pairs (filter, channel) as (m + 2)^2 matrix products whose reduction runs over the tiles.
 #include <algorithm>
 
-#include "core/buffer_pool.h"
 #include "core/integers.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
+#include "cpu/packing.h"
 #include "cpu/parallel.h"
 #include "cpu/value_range.h"
 #include "cpu/winograd.h"
@@ -14,21 +14,31 @@
 namespace fastconv::cpu {
 namespace {
 
+struct ImageShape {
+  int m;
+  std::vector<PixelGather> x_tiles;  // of each outer tap
+  PixelGather dy_tiles;
+  PlaneLayout dy_planes;
+  WinogradBlocking blocking;  // rows are filters, columns channels; the planes are x's
+  int64_t taps, features;     // of a channel, of a filter
+  int64_t slices, slice_blocks;
+
+  int64_t streams() const { return int64_t{m + 2} * (m + 2); }
+};
+
 struct Scratch {
   float *planes, *dy, *x, *accumulators, *taps;
 };
 
-int64_t row_stride(const WinogradGradientShape& s, const GemmKernels& k) {
+int64_t row_stride(const ImageShape& s, const GemmKernels& k) {
   return stream_stride(s.blocking.gemm.rows * k.row_pitch);
 }
-int64_t column_stride(const WinogradGradientShape& s) {
+int64_t column_stride(const ImageShape& s) {
   return stream_stride(s.blocking.gemm.cols * s.blocking.gemm.depth);
 }
-int64_t sum_stride(const WinogradGradientShape& s) {
-  return stream_stride(s.blocking.gemm.rows * s.blocking.gemm.cols);
-}
+int64_t sum_stride(const ImageShape& s) { return stream_stride(s.blocking.gemm.rows * s.blocking.gemm.cols); }
 
-Scratch carve_scratch(Carver* carver, const WinogradGradientShape& s, const GemmKernels& k) {
+Scratch carve_scratch(Carver* carver, const ImageShape& s, const GemmKernels& k) {
   const int64_t dy_planes = s.dy_planes.copies() * s.dy_planes.elements * s.blocking.gemm.rows,
                 x_planes = s.blocking.planes.copies() * s.blocking.planes.elements * k.nr;
   Scratch r;
@@ -43,7 +53,7 @@ Scratch carve_scratch(Carver* carver, const WinogradGradientShape& s, const Gemm
 // A block of filters and channels, reduced over the blocks of tiles of one slice.
 class GradientTask {
  public:
-  GradientTask(const Machine& machine, const WinogradGradientShape& shape, const Scratch& scratch)
+  GradientTask(const Machine& machine, const ImageShape& shape, const Scratch& scratch)
       : table_(*machine.table),
         kernels_(kernels_of<float>(table_)),
         maps_(table_.winograd[shape.m / 4]),
@@ -136,7 +146,7 @@ class GradientTask {
   const KernelTable& table_;
   const GemmKernels& kernels_;
   const WinogradKernels& maps_;
-  const WinogradGradientShape& s_;
+  const ImageShape& s_;
   const Scratch scratch_;
   const int64_t row_stride_, column_stride_, sum_stride_;
   std::vector<int64_t> sum_offsets_, offsets_;
@@ -144,46 +154,10 @@ class GradientTask {
   Columns columns_;
 };
 
-void multiply_tiles(const Machine& machine, const WinogradGradientShape& s, int64_t groups,
-                    const FilterView& dw) {
-  const GemmKernels& k = kernels_of<float>(*machine.table);
-  const GemmBlocking& b = s.blocking.gemm;
-  Carver measure;
-  carve_scratch(&measure, s, k);
-  const int64_t scratch = measure.used(), count = dw.filters * s.features;
-  const Buffer workspace(scratch * machine.threads);
-  const Buffer sums(s.slices * count * static_cast<int64_t>(sizeof(float)));
-  const int64_t filters = dw.filters / groups, channels = dw.channels;
-  const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
-  const auto outer = static_cast<int64_t>(s.x_tiles.size());
-  const double products = static_cast<double>(s.dy_tiles.pixels() * s.streams()) * static_cast<double>(count);
-  parallel_for(groups * s.slices * outer * row_blocks * col_blocks, 2 * kNsPerFlop * products / kWinogradTaps,
-               machine.threads, [&](int64_t task, int worker) {
-                 Carver carver(workspace.as<char>() + worker * scratch);
-                 int64_t rest = task;
-                 const auto next = [&rest](int64_t parts) {
-                   const int64_t part = rest % parts;
-                   rest /= parts;
-                   return part;
-                 };
-                 const int64_t channel = next(col_blocks) * b.cols, filter = next(row_blocks) * b.rows;
-                 const int64_t tap = next(outer), slice = next(s.slices), group = rest;
-                 float* to = sums.as<float>() + slice * count + (group * filters + filter) * s.features +
-                             channel * s.taps;
-                 GradientTask(machine, s, carve_scratch(&carver, s, k))
-                     .run(group * filters + filter, std::min(b.rows, filters - filter),
-                          group * channels + channel, std::min(b.cols, channels - channel), tap, slice, to);
-               });
-  add_slices(machine, sums.as<float>(), s.slices, count, dw);
-}
-
-}  // namespace
-
-WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, const PixelGather& x,
-                                              int64_t groups) {
+ImageShape shape_of(const Machine& machine, int m, const PixelGather& x, int64_t groups) {
   const GemmKernels& k = kernels_of<float>(*machine.table);
   const ImageView& dy = x.result;
-  WinogradGradientShape s;
+  ImageShape s;
   s.m = m;
   const auto outer = x.axis[0].taps.size();
   for (std::size_t t = 0; t < outer; ++t) {
@@ -214,21 +188,92 @@ WinogradGradientShape winograd_gradient_shape(const Machine& machine, int m, con
       std::clamp<int64_t>(std::min(ceil_div(kWantedTasks, tasks), kMostSliceBytes / bytes), 1, blocks);
   s.slice_blocks = ceil_div(blocks, slices);
   s.slices = ceil_div(blocks, s.slice_blocks);
-  Carver measure;
-  carve_scratch(&measure, s, k);
-  s.workspace_bytes = s.slices * bytes + machine.threads * measure.used();
   return s;
 }
 
-void correlate_winograd(const Machine& machine, int m, const PixelGather& x, int64_t groups,
-                        const FilterView& dw) {
-  const bool in_range = x.pixels() > 0 && images_out_of_range(machine, x.source).empty() &&
-                        images_out_of_range(machine, x.result).empty();
-  if (in_range) {
-    multiply_tiles(machine, winograd_gradient_shape(machine, m, x, groups), groups, dw);
-  } else {
-    multiply_images(machine, own_pixels(x.result), x, groups, dw);
+class WinogradImageProduct : public Product {
+ public:
+  WinogradImageProduct(const Machine& machine, int m, PixelGather x, int64_t groups, const FilterView& dw)
+      : machine_(machine),
+        kernels_(kernels_of<float>(*machine.table)),
+        groups_(groups),
+        gather_(std::move(x)),
+        shape_(shape_of(machine, m, gather_, groups)),
+        count_(dw.filters * shape_.features) {
+    Carver measure;
+    carve_scratch(&measure, shape_, kernels_);
+    scratch_ = measure.used();
   }
+
+  void bind(void* source, void* result) override {
+    gather_.bind(source, result);
+    for (PixelGather& tiles : shape_.x_tiles) tiles.bind(source, result);
+    shape_.dy_tiles.bind(result, nullptr);
+  }
+
+  void run(const FilterView& dw, const Epilogue& epilogue) override {
+    if (images_out_of_range(machine_, gather_.source).empty() &&
+        images_out_of_range(machine_, gather_.result).empty()) {
+      multiply_tiles(dw);
+    } else {
+      image_product(machine_, gather_, groups_, dw)->run(dw, epilogue);
+    }
+  }
+
+  int64_t workspace_bytes() const override { return sum_bytes() + scratch_ * machine_.threads; }
+  std::vector<Figure> figures() const override {
+    std::vector<Figure> figures = figures_of(shape_.blocking.gemm);
+    figures.push_back({"tile_outputs", shape_.m});
+    figures.push_back({"slices", shape_.slices});
+    return figures;
+  }
+
+ private:
+  void multiply_tiles(const FilterView& dw) const {
+    const ImageShape& s = shape_;
+    const GemmBlocking& b = s.blocking.gemm;
+    const Buffer workspace(scratch_ * machine_.threads), sums(sum_bytes());
+    const int64_t filters = dw.filters / groups_, channels = dw.channels;
+    const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
+    const auto outer = static_cast<int64_t>(s.x_tiles.size());
+    const double products =
+        static_cast<double>(s.dy_tiles.pixels() * s.streams()) * static_cast<double>(count_);
+    parallel_for(groups_ * s.slices * outer * row_blocks * col_blocks,
+                 2 * kNsPerFlop * products / kWinogradTaps, machine_.threads, [&](int64_t task, int worker) {
+                   Carver carver(workspace.as<char>() + worker * scratch_);
+                   int64_t rest = task;
+                   const auto next = [&rest](int64_t parts) {
+                     const int64_t part = rest % parts;
+                     rest /= parts;
+                     return part;
+                   };
+                   const int64_t channel = next(col_blocks) * b.cols, filter = next(row_blocks) * b.rows;
+                   const int64_t tap = next(outer), slice = next(s.slices), group = rest;
+                   float* to = sums.as<float>() + slice * count_ + (group * filters + filter) * s.features +
+                               channel * s.taps;
+                   GradientTask(machine_, s, carve_scratch(&carver, s, kernels_))
+                       .run(group * filters + filter, std::min(b.rows, filters - filter),
+                            group * channels + channel, std::min(b.cols, channels - channel), tap, slice, to);
+                 });
+    add_slices(machine_, sums.as<float>(), s.slices, count_, dw);
+  }
+
+  int64_t sum_bytes() const { return shape_.slices * count_ * static_cast<int64_t>(sizeof(float)); }
+
+  const Machine machine_;
+  const GemmKernels& kernels_;
+  const int64_t groups_;
+  PixelGather gather_;
+  ImageShape shape_;
+  const int64_t count_;
+  int64_t scratch_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Product> winograd_image_product(const Machine& machine, int m, PixelGather x, int64_t groups,
+                                                const FilterView& dw) {
+  return std::make_unique<WinogradImageProduct>(machine, m, std::move(x), groups, dw);
 }
 
 }  // namespace fastconv::cpu

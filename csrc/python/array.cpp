@@ -67,10 +67,10 @@ bool may_overlap_itself(const py::array& a) {
 }
 
 bool whole_element_strides(const py::array& a) {
-  const auto item = a.itemsize();
-  if (reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::uintptr_t>(item)) return false;
+  const auto odd = static_cast<std::uintptr_t>(a.itemsize() - 1);  // items are of 2, 4 or 8 bytes
+  if (reinterpret_cast<std::uintptr_t>(a.data()) & odd) return false;
   for (int i = 0; i < a.ndim(); ++i)
-    if (a.strides(i) % item) return false;
+    if (static_cast<std::uintptr_t>(a.strides(i)) & odd) return false;
   return true;
 }
 
@@ -127,15 +127,16 @@ Array Array::contiguous() const {
 }
 
 py::array new_array(const std::string& function, const Shape& shape, const py::dtype& dtype) {
-  const std::string what = "the result of shape " + shape_text(shape), where = function + ": " + what;
+  const auto what = [&] { return "the result of shape " + shape_text(shape); };
   std::int64_t bytes = dtype.itemsize();
-  for (const auto n : shape) bytes = checked_product(where, {bytes, n});
+  for (const auto n : shape)
+    if (!multiply_size(&bytes, n)) SizeOf{function, what().c_str()}.too_large();
   if (bytes < kPoolWorthBytes) return py::array(dtype, shape);
   std::unique_ptr<Buffer> buffer;
   try {
     buffer = std::make_unique<Buffer>(bytes);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory(function + ": could not get " + std::to_string(bytes) + " bytes for " + what);
+    throw OutOfMemory(function + ": could not get " + std::to_string(bytes) + " bytes for " + what());
   }
   void* data = buffer->data();
   py::capsule owner(buffer.release(), [](void* p) { delete static_cast<Buffer*>(p); });
@@ -332,6 +333,7 @@ ImageView contiguous_image(void* data, Dtype dtype, std::int64_t batch, std::int
 Shape image_shape(std::int64_t batch, std::int64_t channels, const std::int64_t (&size)[kAxes], int rank,
                   bool channels_last, bool batched) {
   Shape s;
+  s.reserve(kAxes + 2);
   if (batched) s.push_back(batch);
   if (!channels_last) s.push_back(channels);
   s.insert(s.end(), size + kAxes - rank, size + kAxes);

@@ -126,7 +126,7 @@ void read_unpooled(const std::string& function, const PoolShape& x, const py::ob
   resolve_padding(function, spec, given ? size : ones, kernel, steps, ones, before, after);
   for (int i = kAxes - x.rank; i < kAxes; ++i) {
     const std::string axis = "spatial axis " + std::to_string(i - (kAxes - x.rank));
-    const std::int64_t whole = checked_product(function + ": the result", {x.size[i] - 1, steps[i]}) +
+    const std::int64_t whole = checked_product({function, "the result"}, {x.size[i] - 1, steps[i]}) +
                                kernel[i] - before[i] - after[i];
     if (!given) size[i] = whole;
     if (size[i] < 1) {

@@ -140,7 +140,8 @@ py::object maximum_gradient(const std::string& function, CallLog* log, const Arr
   const ImageView dx_view = pool_view(dx.mutable_data(), dy.dtype(), r.shape, r.shape.size);
   const std::int64_t elements = upstream.elements();
   without_gil(function, [&] {
-    const Buffer maxima(elements * size_of(x.dtype())), indices(checked_product(function, {elements, 8}));
+    const Buffer maxima(elements * size_of(x.dtype())),
+        indices(checked_product({function, "x"}, {elements, 8}));
     cpu::pool(r.problem, PoolOperation::max, 0, input.view,
               pool_view(maxima.data(), x.dtype(), r.shape, pooled), indices.as<std::int64_t>(),
               r.shape.channels_last);

@@ -6,6 +6,7 @@
 
 #include "core/backend.h"
 #include "core/buffer_pool.h"
+#include "cpu/convolution.h"
 #include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
@@ -95,6 +96,7 @@ py::dict cache_info() {
   d["limit_bytes"] = s.limit_bytes;
   d["hits"] = s.hits;
   d["misses"] = s.misses;
+  d["calls_kept"] = cpu::kept_calls();
   return d;
 }
 
@@ -117,7 +119,10 @@ void bind_runtime(py::module_& m) {
   m.def("available_isas", [] { return py::tuple(py::cast(cpu::available_isas())); });
   m.def("set_isa", &cpu::set_isa);
   m.def("config", &config);
-  m.def("clear_cache", &clear_pool);
+  m.def("clear_cache", [] {
+    cpu::forget_calls();
+    clear_pool();
+  });
   m.def("cache_info", &cache_info);
   m.def("measure_fma_rate", &measure_fma_rate);
   m.def("measure_copy_rate", &measure_copy_rate);

@@ -17,10 +17,13 @@ bool kernels_can_read(const ImageView& v, bool channels_last) {
 // The sizes of the spatial axes, multiplied.
 std::int64_t positions_of(const std::string& function, const char* name, const Shape& shape,
                           bool channels_last) {
-  const std::string what = function + ": " + name + " of shape " + shape_text(shape);
   const std::size_t begin = channels_last ? 1 : 2, end = shape.size() - (channels_last ? 1 : 0);
   std::int64_t r = 1;
-  for (std::size_t i = begin; i < end; ++i) r = checked_product(what, {r, shape[i]});
+  for (std::size_t i = begin; i < end; ++i)
+    if (!multiply_size(&r, shape[i])) {
+      const std::string what = std::string(name) + " of shape " + shape_text(shape);
+      SizeOf{function, what.c_str()}.too_large();
+    }
   return r;
 }
 

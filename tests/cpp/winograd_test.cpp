@@ -62,33 +62,33 @@ void check_problem(const Machine& machine, const ConvProblem& p, bool channels_l
   const FilterView filters{w.data(), Dtype::float32, p.out_channels, p.channels_per_group(), p.taps()};
   const cpu::Epilogue epilogue{bias.data(), 1, cpu::Activation::relu};
   const PixelGather forward = forward_gather(p, x.view, y.view);
-  cpu::multiply_pixels_by_filters(machine, {forward}, filters, false, p.groups, epilogue);
+  cpu::pixel_product(machine, {forward}, filters, false, p.groups)->run(filters, epilogue);
   const std::vector<float> expected = y.data;
   for (const int m : {2, 4}) {
     std::fill(y.data.begin(), y.data.end(), NAN);
-    cpu::filter_winograd(machine, m, forward, filters, false, p.groups, epilogue);
+    cpu::winograd_product(machine, m, forward, filters, false, p.groups)->run(filters, epilogue);
     compare("forward", m, y.data, expected);
   }
 
   draw(&y.data);
   const std::vector<float> x_data = x.data;
   const auto gradient = input_gradient_gathers(p, y.view, x.view);
-  cpu::multiply_pixels_by_filters(machine, gradient.phases, filters, true, p.groups, {});
+  cpu::pixel_product(machine, gradient.phases, filters, true, p.groups)->run(filters, {});
   const std::vector<float> expected_x = x.data;
   for (const int m : {2, 4}) {
     for (const PixelGather& g : gradient.phases)
-      cpu::filter_winograd(machine, m, g, filters, true, p.groups, {});
+      cpu::winograd_product(machine, m, g, filters, true, p.groups)->run(filters, {});
     compare("input gradient", m, x.data, expected_x);
   }
 
   x.data = x_data;
   std::vector<float> dw(w.size());
   const FilterView weights{dw.data(), Dtype::float32, p.out_channels, p.channels_per_group(), p.taps()};
-  cpu::multiply_images(machine, own_pixels(y.view), forward, p.groups, weights);
+  cpu::image_product(machine, forward, p.groups, weights)->run(weights, {});
   const std::vector<float> expected_w = dw;
   for (const int m : {2, 4}) {
     std::fill(dw.begin(), dw.end(), NAN);
-    cpu::correlate_winograd(machine, m, forward, p.groups, weights);
+    cpu::winograd_image_product(machine, m, forward, p.groups, weights)->run(weights, {});
     compare("weight gradient", m, dw, expected_w);
   }
 }

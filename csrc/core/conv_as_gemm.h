@@ -27,6 +27,10 @@ struct TapMap {
   int64_t low = 0, high = 0, offset = 0;  // low <= j < high reads j * step + offset
   std::vector<std::pair<int64_t, int64_t>>
       extra;  // further (j, source), sorted by j; these add to what the line reads
+
+  bool operator==(const TapMap& o) const {
+    return low == o.low && high == o.high && offset == o.offset && extra == o.extra;
+  }
 };
 
 // Sets low and high: the j in [0, positions) whose line j * step + offset lies in [0, size).

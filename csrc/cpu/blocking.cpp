@@ -49,6 +49,24 @@ void share_out(const GemmKernels& k, const PixelGather& g, int64_t filters, int6
   }
 }
 
+// Rows and columns of a block. Share out: fewer pixels a task first (they are packed once either way), then
+// fewer filters.
+void share_pixels(const GemmKernels& k, int64_t element_bytes, int64_t pixels, int64_t filters,
+                  int64_t products, const CacheSizes& caches, int threads, GemmBlocking* b) {
+  const int64_t quarter = caches.l2 / 4;
+  b->cols = round_up(even_part(filters, kWidestFilterBlock), k.nr);
+  const int64_t most_pixels =
+      std::min(quarter / (b->depth * element_bytes), quarter / (std::min(b->cols, filters) * element_bytes));
+  b->rows = std::max<int64_t>(k.mr, most_pixels / k.mr * k.mr);
+
+  const int64_t wanted = wanted_tasks(threads);
+  const auto tasks = [&] { return products * ceil_div(pixels, b->rows) * ceil_div(filters, b->cols); };
+  while (tasks() < wanted && b->rows > 2 * k.mr)
+    b->rows = std::max<int64_t>(2 * k.mr, round_up(b->rows / 2, k.mr));
+  while (tasks() < wanted && b->cols > 4 * k.nr) b->cols = round_up(b->cols / 2, k.nr);
+  b->rows = std::min(b->rows, round_up(even_part(pixels, b->rows), k.mr));
+}
+
 }  // namespace
 
 int64_t short_chain(int64_t terms, int64_t most) {
@@ -59,29 +77,22 @@ int64_t short_chain(int64_t terms, int64_t most) {
 
 GemmBlocking block_pixels_by_filters(const GemmKernels& k, int64_t element_bytes, int64_t pixels,
                                      int64_t filters, int64_t features, int64_t products,
-                                     const CacheSizes& caches, int threads) {
+                                     const CacheSizes& caches, int threads, const GemmBlocking* like) {
   GemmBlocking b;
   b.depth = chunk_depth(k, element_bytes, features, caches);
-  const int64_t quarter = caches.l2 / 4;
-  b.cols = round_up(even_part(filters, kWidestFilterBlock), k.nr);
-  const int64_t most_pixels =
-      std::min(quarter / (b.depth * element_bytes), quarter / (std::min(b.cols, filters) * element_bytes));
-  b.rows = std::max<int64_t>(k.mr, most_pixels / k.mr * k.mr);
-
-  // Share out: fewer pixels a task first (they are packed once either way), then fewer filters.
-  const int64_t wanted = wanted_tasks(threads);
-  const auto tasks = [&] { return products * ceil_div(pixels, b.rows) * ceil_div(filters, b.cols); };
-  while (tasks() < wanted && b.rows > 2 * k.mr)
-    b.rows = std::max<int64_t>(2 * k.mr, round_up(b.rows / 2, k.mr));
-  while (tasks() < wanted && b.cols > 4 * k.nr) b.cols = round_up(b.cols / 2, k.nr);
-  b.rows = std::min(b.rows, round_up(even_part(pixels, b.rows), k.mr));
+  if (like) {
+    b.rows = like->rows;
+    b.cols = like->cols;
+  } else {
+    share_pixels(k, element_bytes, pixels, filters, products, caches, threads, &b);
+  }
   set_tiles(k, element_bytes, pixels, caches, &b);
   return b;
 }
 
 PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_bytes, const PixelGather& g,
                                       int64_t filters, int64_t channels, int64_t products,
-                                      const CacheSizes& caches, int threads) {
+                                      const CacheSizes& caches, int threads, const PlaneBlocking* like) {
   constexpr int64_t kMostPositions = 1024, kLeastPositions = 256;
   PlaneBlocking p;
   GemmBlocking& b = p.gemm;
@@ -89,15 +100,20 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
   const int64_t taps = g.taps(), most = deepest_chunk(k, element_bytes, caches);
   b.depth =
       0 < taps && taps <= most ? taps * even_part(channels, most / taps) : even_part(channels * taps, most);
-  b.rows = round_up(even_part(filters, kWidestFilterBlock), k.mr);
-  PlaneBudget budget;
-  budget.channels = channels_of_chunk(b.depth, taps, channels);
-  budget.elements = caches.l2 * 3 / 8 / element_bytes;
-  budget.positions = std::clamp(caches.l2 / 4 / (std::min(b.rows, filters) * element_bytes), kLeastPositions,
-                                kMostPositions);
+  if (like) {
+    b.rows = like->gemm.rows;
+    p.planes = same_blocks(like->planes, g, k);
+  } else {
+    b.rows = round_up(even_part(filters, kWidestFilterBlock), k.mr);
+    PlaneBudget budget;
+    budget.channels = channels_of_chunk(b.depth, taps, channels);
+    budget.elements = caches.l2 * 3 / 8 / element_bytes;
+    budget.positions = std::clamp(caches.l2 / 4 / (std::min(b.rows, filters) * element_bytes),
+                                  kLeastPositions, kMostPositions);
 
-  p.planes = lay_out_planes(g, k, filters, budget);
-  share_out(k, g, filters, 4 * k.mr, k.mr, wanted_tasks(threads), products, &budget, &p.planes, &b.rows);
+    p.planes = lay_out_planes(g, k, filters, budget);
+    share_out(k, g, filters, 4 * k.mr, k.mr, wanted_tasks(threads), products, &budget, &p.planes, &b.rows);
+  }
   b.cols = round_up(p.planes.positions, k.nr);
   set_tiles(k, element_bytes, filters, caches, &b);
   return p;

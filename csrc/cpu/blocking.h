@@ -30,10 +30,10 @@ int64_t short_chain(int64_t terms, int64_t most);
 
 // pixels (rows) x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
 // filters, and small problems are cut finer so that each of `threads` threads finds work. `products` such
-// products run together.
+// products run together. `like`, unless null: another such product, whose blocks this one shares.
 GemmBlocking block_pixels_by_filters(const GemmKernels& kernels, int64_t element_bytes, int64_t pixels,
                                      int64_t filters, int64_t features, int64_t products,
-                                     const CacheSizes& caches, int threads);
+                                     const CacheSizes& caches, int threads, const GemmBlocking* like);
 
 // The same with filters as rows and pixels as columns, in planes that are laid out to fit.
 struct PlaneBlocking {
@@ -42,7 +42,7 @@ struct PlaneBlocking {
 };
 PlaneBlocking block_filters_by_planes(const GemmKernels& kernels, int64_t element_bytes, const PixelGather& g,
                                       int64_t filters, int64_t channels, int64_t products,
-                                      const CacheSizes& caches, int threads);
+                                      const CacheSizes& caches, int threads, const PlaneBlocking* like);
 
 // Winograd's products: `streams` of them in each task, all over the same block of tiles and filters, whose
 // accumulators share L2. Chunks hold whole channels, each `outer` times.

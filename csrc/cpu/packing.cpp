@@ -133,7 +133,7 @@ struct SegmentCopy {
                   high1 = std::clamp(outer1->high, j1 + low1, j1 + rows) - j1;
     const int64_t low2 = std::clamp(inner->low, j2, j2 + width) - j2,
                   high2 = std::clamp(inner->high, j2 + low2, j2 + width) - j2;
-    const int64_t height = high1 - low1, columns = high2 - low2;
+    int64_t height = high1 - low1, columns = high2 - low2;
     if (height == 0 || columns == 0) return zero(0, rows * width);
     if (width <= kShortRow && columns < width) {
       zero(0, rows * width);  // quicker than rim by rim
@@ -150,6 +150,10 @@ struct SegmentCopy {
                          ((j2 + low2) * g.axis[2].step + inner->offset) * s.stride[2];
     T* to = dst + (low1 * width + low2) * pixel_stride;
     const int64_t row_stride = g.axis[1].step * s.stride[1], column_stride = g.axis[2].step * s.stride[2];
+    if (columns == width && row_stride == columns * column_stride) {  // one row in the source, too
+      columns *= height;
+      height = 1;
+    }
     const auto copy = table.copy_block[static_cast<int>(s.dtype)];
     if (channels >= height || channels_adjacent(s) || pixel_stride != 1) {
       for (int64_t i = 0; i < height; ++i)

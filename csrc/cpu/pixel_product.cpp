@@ -14,20 +14,28 @@ namespace {
 struct ProductShape {
   bool pixels_are_rows;
   FeatureOrder order;
-  GemmBlocking blocking;
-  PlaneLayout planes;                             // where pixels are columns
+  PlaneBlocking cut;                              // planes where pixels are columns
   int64_t chunks, lines, packed_filter_elements;  // of one group
   int64_t pixel_blocks, filter_blocks;
 
   int64_t chunk_elements() const { return packed_filter_elements / chunks; }
 };
 
-// One gather, and its place among the packed filters and the tasks of all.
+// One gather, and its place among the packed filters.
 struct ProductPart {
   PixelGather gather;
   ProductShape shape;
   bool taps_in_order;  // those of the whole kernel
-  int64_t first_element, first_task;
+  bool same_pixels;    // as the part before has packed
+  int64_t first_element;
+};
+
+// Parts with as many positions each, cut into the same blocks: a task takes a block of them all, so that the
+// phases of a stride, which lie between each other in the result, are written while its lines are in the
+// cache.
+struct PartGroup {
+  std::size_t begin, end;
+  int64_t first_task;
 };
 
 // What a thread keeps from task to task.
@@ -46,11 +54,11 @@ struct PixelScratch {
 
 template <class T>
 PixelScratch<T> carve_pixel_scratch(Carver* carver, const ProductShape& s, const GemmKernels& k) {
-  const GemmBlocking& b = s.blocking;
+  const GemmBlocking& b = s.cut.gemm;
   PixelScratch<T> r;
   r.pixels = carver->take<T>(s.pixels_are_rows ? b.rows * k.row_pitch
                                                : channels_of_chunk(b.depth, s.order.taps, s.order.channels) *
-                                                     s.planes.copies() * s.planes.elements);
+                                                     s.cut.planes.copies() * s.cut.planes.elements);
   r.accumulators = carver->take<T>(b.rows * b.cols);
   r.row_offsets = carver->take<int64_t>(b.rows);
   return r;
@@ -62,7 +70,7 @@ PanelLayout filter_layout(const ProductShape& s, const GemmKernels& k, int64_t d
 
 // Chunk `index` of the reduction: [begin, begin + depth).
 int64_t chunk_depth(const ProductShape& s, int64_t index) {
-  return std::min(s.blocking.depth, s.order.count() - index * s.blocking.depth);
+  return std::min(s.cut.gemm.depth, s.order.count() - index * s.cut.gemm.depth);
 }
 
 template <class T>
@@ -78,7 +86,7 @@ void pack_part(const Machine& machine, const ProductPart& part, const FilterView
     const int64_t depth = chunk_depth(s, chunk);
     const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups), part.taps_in_order};
     pack_filters(*machine.table, matrix, part.gather.kernel_tap, s.order, first,
-                 std::min(step, s.lines - first), chunk * s.blocking.depth, depth, filter_layout(s, k, depth),
+                 std::min(step, s.lines - first), chunk * s.cut.gemm.depth, depth, filter_layout(s, k, depth),
                  packed + (group * s.chunks + chunk) * s.chunk_elements() +
                      first * (s.pixels_are_rows ? depth : k.row_pitch));
   });
@@ -95,11 +103,12 @@ class PixelTask {
         kernels_(kernels_of<T>(*machine.table)),
         gather_(part.gather),
         s_(part.shape),
+        same_pixels_(part.same_pixels),
         packed_(filters),
         epilogue_(epilogue),
         scratch_(scratch),
         lists_(*lists) {
-    const int64_t filter_block = s_.pixels_are_rows ? s_.blocking.cols : s_.blocking.rows;
+    const int64_t filter_block = s_.pixels_are_rows ? s_.cut.gemm.cols : s_.cut.gemm.rows;
     first_filter_ = task % s_.filter_blocks * filter_block;
     filters_ = std::min(filter_block, s_.lines - first_filter_);
     block_ = task / s_.filter_blocks % s_.pixel_blocks;
@@ -117,7 +126,7 @@ class PixelTask {
 
   // Pixels are the rows of A, row-major im2col; filters the columns.
   void multiply_rows() {
-    const GemmBlocking& b = s_.blocking;
+    const GemmBlocking& b = s_.cut.gemm;
     const int64_t first = block_ * b.rows, pixels = std::min(b.rows, gather_.pixels() - first);
     cut_pixels(gather_, first, pixels, &lists_.segments);
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
@@ -139,22 +148,22 @@ class PixelTask {
 
   // Filters are the rows; pixels the columns, read as shifts within planes.
   void multiply_columns() {
-    const GemmBlocking& b = s_.blocking;
+    const GemmBlocking& b = s_.cut.gemm;
     const int64_t taps = s_.order.taps;
-    cut_into_segments(gather_, s_.planes, block_, &lists_.segments);
-    panels_of(s_.planes, lists_.segments, kernels_.nr, &lists_.columns.panels);
+    cut_into_segments(gather_, s_.cut.planes, block_, &lists_.segments);
+    panels_of(s_.cut.planes, lists_.segments, kernels_.nr, &lists_.columns.panels);
     lists_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
-    int64_t packed_begin = 0, packed_end = 0;
+    int64_t packed_begin = 0, packed_end = same_pixels_ ? s_.order.channels : 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);
       const int64_t channel = taps ? begin / taps : 0, end = taps ? ceil_div(begin + depth, taps) : 0;
       if (channel < packed_begin || end > packed_end) {
-        pack_planes(*machine_.table, gather_, s_.planes, lists_.segments,
+        pack_planes(*machine_.table, gather_, s_.cut.planes, lists_.segments,
                     group_ * s_.order.channels + channel, end - channel, {}, scratch_.pixels);
         packed_begin = channel;
         packed_end = end;
       }
-      feature_offsets(s_.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
+      feature_offsets(s_.cut.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
       multiply_block<T>(kernels_, b, packed_filters(chunk) + first_filter_ * kernels_.row_pitch,
                         scratch_.pixels, lists_.columns, scratch_.accumulators, filters_, depth, chunk > 0);
     }
@@ -167,7 +176,7 @@ class PixelTask {
 
   // The pixels of the block, cut where a panel of accumulators ends.
   void cut_runs(int64_t step) {
-    runs_of(gather_, s_.planes, lists_.segments, &lists_.runs);
+    runs_of(gather_, s_.cut.planes, lists_.segments, &lists_.runs);
     lists_.pieces.clear();
     const std::vector<ColumnPanel>& panels = lists_.columns.panels;
     std::size_t panel = 0;
@@ -195,6 +204,7 @@ class PixelTask {
   const GemmKernels& kernels_;
   const PixelGather& gather_;
   const ProductShape& s_;
+  const bool same_pixels_;
   const T* packed_;
   const Epilogue& epilogue_;
   const PixelScratch<T>& scratch_;
@@ -203,8 +213,9 @@ class PixelTask {
   int64_t first_filter_, filters_, block_, group_;
 };
 
+// `like`: null, or the shape whose blocks this one shares.
 ProductShape shape_of(const Machine& machine, const PixelGather& g, const FilterView& filters,
-                      bool by_channel, int64_t groups, int64_t products) {
+                      bool by_channel, int64_t groups, int64_t products, const ProductShape* like) {
   const bool wide = compute_dtype(filters.dtype) == Dtype::float64;
   const GemmKernels& k = machine.table->gemm[wide];
   const int64_t element_bytes = wide ? 8 : 4;
@@ -217,24 +228,22 @@ ProductShape shape_of(const Machine& machine, const PixelGather& g, const Filter
                 ? FeatureOrder::tap_major(channels, g.taps())
                 : FeatureOrder::channel_major(channels, g.taps());
   if (s.pixels_are_rows) {
-    s.blocking = block_pixels_by_filters(k, element_bytes, g.pixels(), s.lines, s.order.count(), products,
-                                         machine.caches, machine.threads);
+    s.cut.gemm = block_pixels_by_filters(k, element_bytes, g.pixels(), s.lines, s.order.count(), products,
+                                         machine.caches, machine.threads, like ? &like->cut.gemm : nullptr);
   } else {
-    PlaneBlocking b = block_filters_by_planes(k, element_bytes, g, s.lines, channels, products,
-                                              machine.caches, machine.threads);
-    s.blocking = b.gemm;
-    s.planes = std::move(b.planes);
+    s.cut = block_filters_by_planes(k, element_bytes, g, s.lines, channels, products, machine.caches,
+                                    machine.threads, like ? &like->cut : nullptr);
   }
+  GemmBlocking& b = s.cut.gemm;
   // A BLAS's narrow kernels have several chains too.
   constexpr int64_t kNarrow = 16, kNarrowChain = 48;
-  if (s.lines <= kNarrow) s.blocking.chain = even_part(s.blocking.depth, kNarrowChain);
-  if (s.lines == 1 || g.pixels() == g.source.batch)
-    s.blocking.chain = short_chain(s.order.count(), s.blocking.depth);
-  s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), s.blocking.depth));
+  if (s.lines <= kNarrow) b.chain = even_part(b.depth, kNarrowChain);
+  if (s.lines == 1 || g.pixels() == g.source.batch) b.chain = short_chain(s.order.count(), b.depth);
+  s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), b.depth));
   s.packed_filter_elements =
-      s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * s.blocking.depth : s.lines * k.row_pitch);
-  s.pixel_blocks = s.pixels_are_rows ? ceil_div(g.pixels(), s.blocking.rows) : s.planes.blocks;
-  s.filter_blocks = ceil_div(s.lines, s.pixels_are_rows ? s.blocking.cols : s.blocking.rows);
+      s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * b.depth : s.lines * k.row_pitch);
+  s.pixel_blocks = s.pixels_are_rows ? ceil_div(g.pixels(), b.rows) : s.cut.planes.blocks;
+  s.filter_blocks = ceil_div(s.lines, s.pixels_are_rows ? b.cols : b.rows);
   return s;
 }
 
@@ -244,22 +253,24 @@ class PixelProduct : public Product {
   PixelProduct(const Machine& machine, std::vector<PixelGather> gathers, const FilterView& filters,
                bool by_channel, int64_t groups)
       : machine_(machine), kernels_(kernels_of<T>(*machine.table)), by_channel_(by_channel), groups_(groups) {
-    const int64_t products = groups * static_cast<int64_t>(gathers.size());
-    const int64_t channels = by_channel ? groups * filters.channels : filters.filters;
-    for (PixelGather& g : gathers) {
-      ProductPart part{std::move(g), {}, false, packed_elements_, tasks_};
-      part.shape = shape_of(machine, part.gather, filters, by_channel, groups, products);
-      const std::vector<int64_t>& taps = part.gather.kernel_tap;
-      part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
-      const ProductShape& s = part.shape;
+    // Groups lie together, the part with the most taps first: it decides the blocks.
+    const auto before = [](const PixelGather& l, const PixelGather& r) {
+      for (int a = 0; a < kAxes; ++a)
+        if (l.axis[a].positions != r.axis[a].positions) return l.axis[a].positions < r.axis[a].positions;
+      return l.taps() > r.taps();
+    };
+    std::stable_sort(gathers.begin(), gathers.end(), before);
+    for (std::size_t i = 0; i < gathers.size(); ++i) {
+      if (i == 0 || !same_positions(gathers[i - 1], gathers[i])) part_groups_.push_back({i, i, 0});
+      ++part_groups_.back().end;
+    }
+    parts_.reserve(gathers.size());
+    for (PartGroup& group : part_groups_) {
+      group.first_task = tasks_;
+      for (std::size_t i = group.begin; i < group.end; ++i)
+        add_part(std::move(gathers[i]), filters, i == group.begin ? nullptr : &parts_[group.begin].shape);
+      const ProductShape& s = parts_[group.begin].shape;
       tasks_ += groups * s.pixel_blocks * s.filter_blocks;
-      packed_elements_ += round_up(groups * s.packed_filter_elements, kLine);
-      Carver measure;
-      carve_pixel_scratch<T>(&measure, s, kernels_);
-      scratch_ = std::max(scratch_, measure.used());
-      const double results = static_cast<double>(part.gather.pixels()) * static_cast<double>(channels);
-      work_ += results * (2 * kNsPerFlop * static_cast<double>(s.order.count()) + kNsPerElement);
-      parts_.push_back(std::move(part));
     }
   }
 
@@ -278,13 +289,16 @@ class PixelProduct : public Product {
       pack_part(machine_, part, filters, by_channel_, groups_, packed + part.first_element);
     parallel_for(tasks_, work_, machine_.threads, [&](int64_t task, int worker) {
       static thread_local TaskLists lists;
-      const auto after = std::upper_bound(parts_.begin(), parts_.end(), task,
-                                          [](int64_t t, const ProductPart& p) { return t < p.first_task; });
-      const ProductPart& part = *(after - 1);
-      Carver carver(scratch + worker * scratch_);
-      PixelTask<T>(machine_, part, packed + part.first_element, epilogue, bias.data,
-                   carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - part.first_task)
-          .run();
+      const auto after = std::upper_bound(part_groups_.begin(), part_groups_.end(), task,
+                                          [](int64_t t, const PartGroup& g) { return t < g.first_task; });
+      const PartGroup& group = *(after - 1);
+      for (std::size_t i = group.begin; i < group.end; ++i) {
+        const ProductPart& part = parts_[i];
+        Carver carver(scratch + worker * scratch_);
+        PixelTask<T>(machine_, part, packed + part.first_element, epilogue, bias.data,
+                     carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - group.first_task)
+            .run();
+      }
     });
   }
 
@@ -292,17 +306,52 @@ class PixelProduct : public Product {
     return packed_elements_ * static_cast<int64_t>(sizeof(T)) + machine_.threads * scratch_;
   }
   std::vector<Figure> figures() const override {
-    return parts_.empty() ? std::vector<Figure>{} : figures_of(parts_[0].shape.blocking);
+    return parts_.empty() ? std::vector<Figure>{} : figures_of(parts_[0].shape.cut.gemm);
   }
 
  private:
   static constexpr int64_t kLine = 64 / sizeof(T);
+
+  static bool same_positions(const PixelGather& a, const PixelGather& b) {
+    for (int i = 0; i < kAxes; ++i)
+      if (a.axis[i].positions != b.axis[i].positions) return false;
+    return true;
+  }
+
+  // `leader`: the shape of the group's first part, or null for that part itself.
+  void add_part(PixelGather gather, const FilterView& filters, const ProductShape* leader) {
+    ProductPart part{std::move(gather), {}, false, false, packed_elements_};
+    const auto products = groups_ * static_cast<int64_t>(part_groups_.size());
+    part.shape = shape_of(machine_, part.gather, filters, by_channel_, groups_, products, leader);
+    const std::vector<int64_t>& taps = part.gather.kernel_tap;
+    part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
+    part.same_pixels = leader && packs_alike(parts_.back().shape, part.shape);
+    const ProductShape& s = part.shape;
+    packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
+    Carver measure;
+    carve_pixel_scratch<T>(&measure, s, kernels_);
+    scratch_ = std::max(scratch_, measure.used());
+    const double results = static_cast<double>(part.gather.pixels() * groups_ * s.lines);
+    work_ += results * (2 * kNsPerFlop * static_cast<double>(s.order.count()) + kNsPerElement);
+    parts_.push_back(std::move(part));
+  }
+
+  // Whether all channels are packed at once, and into the same planes.
+  static bool packs_alike(const ProductShape& a, const ProductShape& b) {
+    if (a.pixels_are_rows || a.chunks > 1 || b.chunks > 1) return false;
+    for (int i = 0; i < kAxes; ++i) {
+      const AxisCopies &l = a.cut.planes.axis[i], &r = b.cut.planes.axis[i];
+      if (l.halo != r.halo || !(l.copies == r.copies)) return false;
+    }
+    return a.cut.planes.elements == b.cut.planes.elements;
+  }
 
   const Machine machine_;
   const GemmKernels& kernels_;
   const bool by_channel_;
   const int64_t groups_;
   std::vector<ProductPart> parts_;
+  std::vector<PartGroup> part_groups_;
   int64_t packed_elements_ = 0, tasks_ = 0, scratch_ = 0;
   double work_ = 0;
 };

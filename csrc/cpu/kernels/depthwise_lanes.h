@@ -56,13 +56,13 @@ void filter_lanes(const DepthwiseLanes& p) {
                                             filter_positions<V, kVectors, 5>,
                                             filter_positions<V, kVectors, 6>,
                                             filter_positions<V, kVectors, 7>};
-  for (int64_t row = 0; row < p.rows; ++row)
-    for (int64_t j = 0; j < p.count;) {
-      const int64_t left = p.count - j, pieces = (left + kMost - 1) / kMost;
-      const int64_t taken = (left + pieces - 1) / pieces;
-      parts[taken](p, row, j);
-      j += taken;
-    }
+  // Column by column: the rows that a window holds stay in L1 while it moves down.
+  for (int64_t j = 0; j < p.count;) {
+    const int64_t left = p.count - j, pieces = (left + kMost - 1) / kMost;
+    const int64_t taken = (left + pieces - 1) / pieces;
+    for (int64_t row = 0; row < p.rows; ++row) parts[taken](p, row, j);
+    j += taken;
+  }
 }
 
 template <class V, int kVectors, int kTaps>

@@ -13,6 +13,7 @@ namespace {
 constexpr double kNsPerTap = 0.1;
 constexpr int64_t kMostTogether = 16;
 constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
+constexpr int64_t kLeastShare = 4;     // lanes for each channel at most, those at the end counted
 constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
 
 // An axis of all phases at step 1, their taps one after the other; false where these can't read one line, as
@@ -388,6 +389,7 @@ std::optional<LanesPlan> plan_lanes(const Machine& machine, const std::vector<Pi
   const bool wide = compute_dtype(result.dtype) == Dtype::float64;
   LanesPlan plan;
   plan.width = machine.table->gemm[wide].nr;
+  if (kLeastShare * result.channels < round_up(result.channels, plan.width)) return std::nullopt;
   plan.result = gathers.size() > 1 ? result : gathers[0].result;
   for (const PixelGather& g : gathers) {
     if (g.taps() == 0 || (!channels_adjacent(g.source) && g.axis[2].positions >= kLongRow))

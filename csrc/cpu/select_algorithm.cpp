@@ -30,6 +30,14 @@ namespace {
 // A task of the direct route keeps copies for the taps: no more than this many.
 constexpr int64_t kMostDirectTaps = 4096;
 
+// Filters of one channel up to which they cost less one by one than as a matrix product, which reads the
+// channel's pixels once for several filters. The gradient of the pixels has no such product.
+bool direct_costs_less(const ConvProblem& p, Direction direction) {
+  constexpr int64_t kMostFilters = 4, kMostFilterGradients = 8;
+  return direction == Direction::input_gradient ||
+         p.filters_per_group() <= (direction == Direction::forward ? kMostFilters : kMostFilterGradients);
+}
+
 Refusal refuse_direct(const ConvProblem& p) {
   if (p.channels_per_group() != 1)
     return {"direct serves one input channel per group only, got ", p.channels_per_group()};
@@ -109,7 +117,7 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
     plan.algorithm = route;
   };
   if (requested == "auto") {
-    if (!plan.not_direct) {
+    if (!plan.not_direct && direct_costs_less(p, direction)) {
       plan.algorithm = Algorithm::direct;
     } else if (!plan.not_winograd &&
                winograd_cost(p, direction, plan.winograd_tile) < product_cost(p, direction)) {

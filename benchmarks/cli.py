@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,23 +156,13 @@ def _race(
 
 def _deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write its files, and return the exit status."""
-    from benchmarks.plots import draw
+    from benchmarks import plots, roofline
+    from benchmarks.delivery import deliver
     from benchmarks.report import render
 
+    def charts(folder: Path) -> list[Path]:
+        return [*plots.draw(report, folder), *roofline.draw(report, folder)]
+
     text = render(report, markdown=options.markdown)
-    print(text)
-    folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    table, figures = folder / ("results.md" if options.markdown else "results.txt"), folder / "results.json"
-    table.write_text(text, encoding="utf-8")
-    figures.write_text(json.dumps(report.as_json(), indent=1), encoding="utf-8")
-    written = [table, figures]
-    try:
-        written += draw(report, folder)
-    except ImportError:
-        print(
-            'No charts: matplotlib is not installed; pip install "fastconv[bench]" brings it.',
-            file=sys.stderr,
-        )
-    print("Written: " + ", ".join(map(str, written)))
+    deliver("results", text, report.as_json(), charts, options.out, markdown=options.markdown)
     return 1 if report.troubles() else 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, TypeVar
 
 SCHEMA = 1
 """Version of the JSON's layout."""
@@ -27,6 +27,38 @@ class Outcome:
     seconds: float | None = None
     samples: int = 0
     repeats: int = 0
+
+
+class Entry(Protocol):
+    """What every kind of run has entries of: a shape in a direction, and how each contestant fared in it."""
+
+    @property
+    def shape(self) -> str: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def direction(self) -> str: ...
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]: ...
+
+
+AnEntry = TypeVar("AnEntry", bound=Entry)
+
+
+def troubles(entries: Iterable[Entry]) -> list[str]:
+    """Return a line for every result that was wrong and every call that failed."""
+    return [
+        f"{outcome.status.upper()}: {name} on {entry.shape}, {entry.direction}: {outcome.note}"
+        for entry in entries
+        for name, outcome in entry.outcomes.items()
+        if outcome.status in (DISAGREES, FAILED)
+    ]
 
 
 @dataclass(frozen=True)
@@ -95,21 +127,29 @@ class Report:
 
     def troubles(self) -> list[str]:
         """Return a line for every result that was wrong and every call that failed."""
-        return [
-            f"{outcome.status.upper()}: {name} on {row.shape}, {row.direction}: {outcome.note}"
-            for row in self.rows
-            for name, outcome in row.outcomes.items()
-            if outcome.status in (DISAGREES, FAILED)
-        ]
+        return troubles(self.rows)
 
     def groups(self) -> list[Group]:
         """Return means and worst ratios against each peer: of everything, by direction, by family."""
         return [
             group
             for peer in self.peers
-            for name, whole, rows in _partitions(self.rows)
+            for name, whole, rows in partitions(self.rows)
             if (group := summarise(name, peer, rows, whole=whole)) is not None
         ]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Report:
+        """Return the report that `as_json` wrote down."""
+        parts = {part.name: found[part.name] for part in fields(cls) if part.name != "rows"}
+        rows = [
+            Row(
+                **{part.name: row[part.name] for part in fields(Row) if part.name != "outcomes"},
+                outcomes={name: Outcome(**outcome) for name, outcome in row["outcomes"].items()},
+            )
+            for row in found["rows"]
+        ]
+        return cls(**parts, rows=rows)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values, derived figures included."""
@@ -151,7 +191,7 @@ def summarise(name: str, peer: str, rows: Iterable[Row], *, whole: bool = False)
     return Group(name, peer, whole, len(ratios), geometric_mean(ratio for ratio, _ in ratios), worst, shape)
 
 
-def _partitions(rows: Sequence[Row]) -> Iterator[tuple[str, bool, list[Row]]]:
+def partitions(rows: Sequence[AnEntry]) -> Iterator[tuple[str, bool, list[AnEntry]]]:
     """Yield (name, is it a whole?, rows): convolutions and pools, each by direction too; then families."""
     for title, pools in (("all convolutions", False), ("all pooling", True)):
         chosen = [row for row in rows if (row.operation == "pool") == pools]

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import MODULES, default_peers
-from benchmarks.settings import DTYPES, PRECISIONS, Settings
-from benchmarks.shapes import DIRECTIONS, Shape, select
+from benchmarks.peers import MODULES, PYTORCH, default_peers
+from benchmarks.settings import CAPS, DTYPES, PRECISIONS, Settings
+from benchmarks.shapes import DIRECTIONS, ConvShape, Shape, select
+from benchmarks.sweeps import LARGE, SMALL
 from benchmarks.threads import available_cpus, limit_threads
 
 if TYPE_CHECKING:
@@ -31,13 +32,33 @@ def parser() -> argparse.ArgumentParser:
     add = arguments.add_argument
     add("--quick", action="store_true", help="a small subset with small batches, under a minute")
     add("--list", action="store_true", help="print the shapes and leave")
+    kinds = arguments.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--regret",
+        action="store_true",
+        help="race fastconv's routes against each other: what does the choice of 'auto' lose?",
+    )
+    kinds.add_argument(
+        "--scaling",
+        action="store_true",
+        help="time a few layers over threads, batch, channels and side, beside PyTorch",
+    )
+    kinds.add_argument(
+        "--isa",
+        metavar="A,B",
+        help=f"run once per instruction set, PyTorch held to the same: of {', '.join(CAPS)}",
+    )
     add(
         "--only",
         metavar="PATTERN",
         help="shapes whose name or family matches, such as 'vgg' or 'resnet50-1x1*,pooling'",
     )
     add("--peers", metavar="A,B", help=f"of {peers}; 'none' for fastconv alone (default: those installed)")
-    add("--directions", metavar="A,B", default=",".join(DIRECTIONS), help="of forward, dx, dw (default: all)")
+    add(
+        "--directions",
+        metavar="A,B",
+        help="of forward, dx, dw (default: all; with --scaling: forward)",
+    )
     add(
         "--threads",
         type=int,
@@ -52,6 +73,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--dtype", choices=DTYPES, default="float32", help="of every array (default: %(default)s)")
     add("--budget", type=float, metavar="SECONDS", default=3.0, help="timing of a row (default: %(default)s)")
+    add(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help=f"plan to be over by then, with less time for a row (default: {_QUICK_SECONDS:g} with --quick)",
+    )
     add(
         "--out",
         type=Path,
@@ -79,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     arguments = parser()
     options = arguments.parse_args(argv)
-    shapes = list(select(options.only, quick=options.quick))
+    varied = ",".join(LARGE + SMALL) if options.scaling else None
+    shapes = list(select(options.only or varied, quick=options.quick))
     if not shapes:
         among = " in the --quick subset" if options.quick else ""
         arguments.error(f"--only: no shape matches {options.only!r}{among}; --list prints them all")
@@ -89,30 +117,59 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(shape_list(shapes))
         return 0
 
-    directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
+    if options.directions is None:
+        directions = list(DIRECTIONS[:1] if options.scaling else DIRECTIONS)
+    else:
+        directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
     shapes = [shape for shape in shapes if any(name in directions for name in shape.directions)]
     if not shapes:
         arguments.error(f"--directions: pooling has no {options.directions}")
+    convolutions = [shape for shape in shapes if isinstance(shape, ConvShape)]
+    if (options.regret or options.scaling) and not convolutions:
+        kind = "--regret" if options.regret else "--scaling"
+        arguments.error(f"{kind} is about convolutions: {options.only!r} matches pooling alone")
+    if options.regret and options.peers is not None:
+        arguments.error("--regret races fastconv's own routes: it takes no --peers")
+    isas = [] if options.isa is None else names_in(options.isa, list(CAPS), "--isa", arguments)
     cpus = available_cpus()
     threads = cpus if options.threads is None else options.threads
     if not 1 <= threads <= cpus:
         arguments.error(f"--threads: expected 1 to {cpus}, the CPUs this process may use, got {threads}")
     if options.budget < 0:
         arguments.error(f"--budget: expected seconds, got {options.budget}")
+    if options.within is not None and not options.within > 0:
+        arguments.error(f"--within: expected seconds above 0, got {options.within}")
     settings = Settings(options.dtype, options.precision, threads)
-    if options.peers is None:
-        peers: Sequence[str] = default_peers(settings)
-    elif options.peers == "none":
-        peers = ()
-    else:
-        peers = names_in(
-            options.peers, [name for name in MODULES if name != "fastconv"], "--peers", arguments
-        )
+    peers = _peers(options, settings, arguments)
 
     limit_threads(threads)
     if reason := _missing(settings):
         arguments.error(reason)
-    return _race(shapes, directions, peers, settings, options, start)
+    within = _QUICK_SECONDS if options.within is None and options.quick else options.within
+    deadline = None if within is None else start + within
+    from benchmarks import kinds
+
+    if options.regret:
+        return kinds.regret(convolutions, directions, settings, options, deadline)
+    if options.scaling:
+        return kinds.scaling(convolutions, directions, peers, settings, options, deadline)
+    if isas:
+        return kinds.isa(isas, directions, peers, settings, options, within)
+    return _race(shapes, directions, peers, settings, options, deadline)
+
+
+def _peers(
+    options: argparse.Namespace, settings: Settings, arguments: argparse.ArgumentParser
+) -> Sequence[str]:
+    """Return the peers that were named, or else the default ones; some kinds of run want PyTorch alone."""
+    known = [name for name in MODULES if name != "fastconv"]
+    if options.scaling or options.isa is not None:
+        known = [name for name in known if name in PYTORCH]
+    if options.peers is None:
+        return [name for name in default_peers(settings) if name in known]
+    if options.peers == "none":
+        return ()
+    return names_in(options.peers, known, "--peers", arguments)
 
 
 def _missing(settings: Settings) -> str:
@@ -135,20 +192,19 @@ def _race(
     peers: Sequence[str],
     settings: Settings,
     options: argparse.Namespace,
-    start: float,
+    deadline: float | None,
 ) -> int:
     from benchmarks.progress import Progress
-    from benchmarks.runner import run
+    from benchmarks.runner import run, tasks
 
-    rows = sum(len(set(shape.directions) & set(directions)) for shape in shapes)
-    with Progress(rows) as progress:
+    with Progress(len(tasks(shapes, directions))) as progress:
         report = run(
             shapes,
             directions,
             peers,
             settings,
             seconds_per_row=options.budget,
-            deadline=start + _QUICK_SECONDS if options.quick else None,
+            deadline=deadline,
             progress=progress.begin,
         )
     return _deliver(report, options)

@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from benchmarks.networks.peers import MODULES as NETWORK_PEERS
 from benchmarks.peers import MODULES, default_peers
 from benchmarks.settings import DTYPES, PRECISIONS, Settings
 from benchmarks.shapes import DIRECTIONS, Shape, select
@@ -24,7 +25,9 @@ _QUICK_SECONDS = 45.0
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    peers = ", ".join(name for name in MODULES if name != "fastconv")
+    peers, network_peers = (
+        ", ".join(name for name in modules if name != "fastconv") for modules in (MODULES, NETWORK_PEERS)
+    )
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Race fastconv against its peers on layers of well-known networks: results are compared "
@@ -34,12 +37,26 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="a small subset with small batches, under a minute")
     add("--list", action="store_true", help="print the shapes and leave")
     add(
+        "--networks",
+        action="store_true",
+        help="race whole networks: inference, and training steps with SGD; --only and --list then name them",
+    )
+    add(
         "--only",
         metavar="PATTERN",
         help="shapes whose name or family matches, such as 'vgg' or 'resnet50-1x1*,pooling'",
     )
-    add("--peers", metavar="A,B", help=f"of {peers}; 'none' for fastconv alone (default: those installed)")
-    add("--directions", metavar="A,B", default=",".join(DIRECTIONS), help="of forward, dx, dw (default: all)")
+    add(
+        "--peers",
+        metavar="A,B",
+        help=f"of {peers}, or with --networks of {network_peers}; 'none' for fastconv alone "
+        "(default: those installed)",
+    )
+    add(
+        "--directions",
+        metavar="A,B",
+        help="of forward, dx, dw, or with --networks of inference, training (default: all)",
+    )
     add(
         "--threads",
         type=int,
@@ -81,40 +98,79 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     arguments = parser()
     options = arguments.parse_args(argv)
+    if options.networks:
+        from benchmarks.networks import cli as networks
+
+        return networks.main(options, arguments, start)
     shapes = list(select(options.only, quick=options.quick))
     if not shapes:
-        among = " in the --quick subset" if options.quick else ""
-        arguments.error(f"--only: no shape matches {options.only!r}{among}; --list prints them all")
+        nothing_matches("shape", options, arguments)
     if options.list:
         from benchmarks.report import shape_list
 
         print(shape_list(shapes))
         return 0
 
-    directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
+    directions = directions_of(options, DIRECTIONS, arguments)
     shapes = [shape for shape in shapes if any(name in directions for name in shape.directions)]
     if not shapes:
         arguments.error(f"--directions: pooling has no {options.directions}")
+    settings = settings_of(options, arguments)
+    peers = peers_of(options, MODULES, default_peers(settings), arguments)
+    prepare(settings, arguments)
+    return deliver(_race(shapes, directions, peers, settings, options, start), options)
+
+
+def nothing_matches(what: str, options: argparse.Namespace, arguments: argparse.ArgumentParser) -> NoReturn:
+    """Leave: ``--only`` found nothing."""
+    among = " in the --quick subset" if options.quick else ""
+    arguments.error(f"--only: no {what} matches {options.only!r}{among}; --list prints them all")
+
+
+def directions_of(
+    options: argparse.Namespace, known: Sequence[str], arguments: argparse.ArgumentParser
+) -> Sequence[str]:
+    """Return the directions of a run, all that are known by default."""
+    if options.directions is None:
+        return known
+    return names_in(options.directions, known, "--directions", arguments)
+
+
+def settings_of(options: argparse.Namespace, arguments: argparse.ArgumentParser) -> Settings:
+    """Return the settings of a run; leave with an error at numbers out of range."""
     cpus = available_cpus()
     threads = cpus if options.threads is None else options.threads
     if not 1 <= threads <= cpus:
         arguments.error(f"--threads: expected 1 to {cpus}, the CPUs this process may use, got {threads}")
     if options.budget < 0:
         arguments.error(f"--budget: expected seconds, got {options.budget}")
-    settings = Settings(options.dtype, options.precision, threads)
-    if options.peers is None:
-        peers: Sequence[str] = default_peers(settings)
-    elif options.peers == "none":
-        peers = ()
-    else:
-        peers = names_in(
-            options.peers, [name for name in MODULES if name != "fastconv"], "--peers", arguments
-        )
+    return Settings(options.dtype, options.precision, threads)
 
-    limit_threads(threads)
+
+def peers_of(
+    options: argparse.Namespace,
+    modules: Iterable[str],
+    default: Sequence[str],
+    arguments: argparse.ArgumentParser,
+) -> Sequence[str]:
+    """Return the names of the peers, some of `modules`."""
+    if options.peers is None:
+        return default
+    if options.peers == "none":
+        return ()
+    return names_in(options.peers, [name for name in modules if name != "fastconv"], "--peers", arguments)
+
+
+def prepare(settings: Settings, arguments: argparse.ArgumentParser) -> None:
+    """Set the threads of everything that is imported from now on; leave with an error without fastconv."""
+    limit_threads(settings.threads)
     if reason := _missing(settings):
         arguments.error(reason)
-    return _race(shapes, directions, peers, settings, options, start)
+
+
+def deadline(options: argparse.Namespace, start: float) -> float | None:
+    """Return the reading of the clock by which the run should be over."""
+    return start + _QUICK_SECONDS if options.quick else None
 
 
 def _missing(settings: Settings) -> str:
@@ -138,25 +194,24 @@ def _race(
     settings: Settings,
     options: argparse.Namespace,
     start: float,
-) -> int:
+) -> Report:
     from benchmarks.progress import Progress
     from benchmarks.runner import run
 
     rows = sum(len(set(shape.directions) & set(directions)) for shape in shapes)
     with Progress(rows) as progress:
-        report = run(
+        return run(
             shapes,
             directions,
             peers,
             settings,
             seconds_per_row=options.budget,
-            deadline=start + _QUICK_SECONDS if options.quick else None,
+            deadline=deadline(options, start),
             progress=progress.begin,
         )
-    return _deliver(report, options)
 
 
-def _deliver(report: Report, options: argparse.Namespace) -> int:
+def deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write its files, and return the exit status."""
     from benchmarks.plots import draw
     from benchmarks.report import render

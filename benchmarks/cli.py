@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from benchmarks.networks.peers import MODULES as NETWORK_PEERS
 from benchmarks.peers import MODULES, PYTORCH, default_peers
 from benchmarks.settings import CAPS, DTYPES, PRECISIONS, Settings
 from benchmarks.shapes import DIRECTIONS, ConvShape, Shape, select
@@ -23,7 +24,9 @@ _QUICK_SECONDS = 45.0
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    peers = ", ".join(name for name in MODULES if name != "fastconv")
+    peers, network_peers = (
+        ", ".join(name for name in modules if name != "fastconv") for modules in (MODULES, NETWORK_PEERS)
+    )
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Race fastconv against its peers on layers of well-known networks: results are compared "
@@ -48,16 +51,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help=f"run once per instruction set, PyTorch held to the same: of {', '.join(CAPS)}",
     )
+    kinds.add_argument(
+        "--networks",
+        action="store_true",
+        help="race whole networks: inference, and training steps with SGD; --only and --list then name them",
+    )
     add(
         "--only",
         metavar="PATTERN",
         help="shapes whose name or family matches, such as 'vgg' or 'resnet50-1x1*,pooling'",
     )
-    add("--peers", metavar="A,B", help=f"of {peers}; 'none' for fastconv alone (default: those installed)")
+    add(
+        "--peers",
+        metavar="A,B",
+        help=f"of {peers}, or with --networks of {network_peers}; 'none' for fastconv alone "
+        "(default: those installed)",
+    )
     add(
         "--directions",
         metavar="A,B",
-        help="of forward, dx, dw (default: all; with --scaling: forward)",
+        help="of forward, dx, dw, or with --networks of inference, training (default: all; with --scaling: "
+        "forward)",
     )
     add(
         "--threads",
@@ -106,21 +120,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     arguments = parser()
     options = arguments.parse_args(argv)
+    if options.networks:
+        from benchmarks.networks import cli as networks
+
+        return networks.main(options, arguments, start)
     varied = ",".join(LARGE + SMALL) if options.scaling else None
     shapes = list(select(options.only or varied, quick=options.quick))
     if not shapes:
-        among = " in the --quick subset" if options.quick else ""
-        arguments.error(f"--only: no shape matches {options.only!r}{among}; --list prints them all")
+        nothing_matches("shape", options, arguments)
     if options.list:
         from benchmarks.report import shape_list
 
         print(shape_list(shapes))
         return 0
 
-    if options.directions is None:
-        directions = list(DIRECTIONS[:1] if options.scaling else DIRECTIONS)
-    else:
-        directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
+    if options.scaling and options.directions is None:
+        options.directions = DIRECTIONS[0]
+    directions = directions_of(options, DIRECTIONS, arguments)
     shapes = [shape for shape in shapes if any(name in directions for name in shape.directions)]
     if not shapes:
         arguments.error(f"--directions: pooling has no {options.directions}")
@@ -131,6 +147,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.regret and options.peers is not None:
         arguments.error("--regret races fastconv's own routes: it takes no --peers")
     isas = [] if options.isa is None else names_in(options.isa, list(CAPS), "--isa", arguments)
+    settings = settings_of(options, arguments)
+    modules = PYTORCH if options.scaling or isas else tuple(MODULES)
+    default = [name for name in default_peers(settings) if name in modules]
+    peers = peers_of(options, modules, default, arguments)
+    prepare(settings, arguments)
+    from benchmarks import kinds
+
+    if options.regret:
+        return kinds.regret(convolutions, directions, settings, options, deadline(options, start))
+    if options.scaling:
+        return kinds.scaling(convolutions, directions, peers, settings, options, deadline(options, start))
+    if isas:
+        return kinds.isa(isas, directions, peers, settings, options, seconds_of(options))
+    return deliver(_race(shapes, directions, peers, settings, options, start), options)
+
+
+def nothing_matches(what: str, options: argparse.Namespace, arguments: argparse.ArgumentParser) -> NoReturn:
+    """Leave: ``--only`` found nothing."""
+    among = " in the --quick subset" if options.quick else ""
+    arguments.error(f"--only: no {what} matches {options.only!r}{among}; --list prints them all")
+
+
+def directions_of(
+    options: argparse.Namespace, known: Sequence[str], arguments: argparse.ArgumentParser
+) -> Sequence[str]:
+    """Return the directions of a run, all that are known by default."""
+    if options.directions is None:
+        return known
+    return names_in(options.directions, known, "--directions", arguments)
+
+
+def settings_of(options: argparse.Namespace, arguments: argparse.ArgumentParser) -> Settings:
+    """Return the settings of a run; leave with an error at numbers out of range."""
     cpus = available_cpus()
     threads = cpus if options.threads is None else options.threads
     if not 1 <= threads <= cpus:
@@ -139,37 +188,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.error(f"--budget: expected seconds, got {options.budget}")
     if options.within is not None and not options.within > 0:
         arguments.error(f"--within: expected seconds above 0, got {options.within}")
-    settings = Settings(options.dtype, options.precision, threads)
-    peers = _peers(options, settings, arguments)
-
-    limit_threads(threads)
-    if reason := _missing(settings):
-        arguments.error(reason)
-    within = _QUICK_SECONDS if options.within is None and options.quick else options.within
-    deadline = None if within is None else start + within
-    from benchmarks import kinds
-
-    if options.regret:
-        return kinds.regret(convolutions, directions, settings, options, deadline)
-    if options.scaling:
-        return kinds.scaling(convolutions, directions, peers, settings, options, deadline)
-    if isas:
-        return kinds.isa(isas, directions, peers, settings, options, within)
-    return _race(shapes, directions, peers, settings, options, deadline)
+    return Settings(options.dtype, options.precision, threads)
 
 
-def _peers(
-    options: argparse.Namespace, settings: Settings, arguments: argparse.ArgumentParser
+def peers_of(
+    options: argparse.Namespace,
+    modules: Iterable[str],
+    default: Sequence[str],
+    arguments: argparse.ArgumentParser,
 ) -> Sequence[str]:
-    """Return the peers that were named, or else the default ones; some kinds of run want PyTorch alone."""
-    known = [name for name in MODULES if name != "fastconv"]
-    if options.scaling or options.isa is not None:
-        known = [name for name in known if name in PYTORCH]
+    """Return the names of the peers, some of `modules`."""
     if options.peers is None:
-        return [name for name in default_peers(settings) if name in known]
+        return default
     if options.peers == "none":
         return ()
-    return names_in(options.peers, known, "--peers", arguments)
+    return names_in(options.peers, [name for name in modules if name != "fastconv"], "--peers", arguments)
+
+
+def prepare(settings: Settings, arguments: argparse.ArgumentParser) -> None:
+    """Set the threads of everything that is imported from now on; leave with an error without fastconv."""
+    limit_threads(settings.threads)
+    if reason := _missing(settings):
+        arguments.error(reason)
+
+
+def seconds_of(options: argparse.Namespace) -> float | None:
+    """Return the seconds that the whole run should take at most."""
+    return _QUICK_SECONDS if options.within is None and options.quick else options.within
+
+
+def deadline(options: argparse.Namespace, start: float) -> float | None:
+    """Return the reading of the clock by which the run should be over."""
+    seconds = seconds_of(options)
+    return None if seconds is None else start + seconds
 
 
 def _missing(settings: Settings) -> str:
@@ -192,33 +243,31 @@ def _race(
     peers: Sequence[str],
     settings: Settings,
     options: argparse.Namespace,
-    deadline: float | None,
-) -> int:
+    start: float,
+) -> Report:
     from benchmarks.progress import Progress
     from benchmarks.runner import run, tasks
 
     with Progress(len(tasks(shapes, directions))) as progress:
-        report = run(
+        return run(
             shapes,
             directions,
             peers,
             settings,
             seconds_per_row=options.budget,
-            deadline=deadline,
+            deadline=deadline(options, start),
             progress=progress.begin,
         )
-    return _deliver(report, options)
 
 
-def _deliver(report: Report, options: argparse.Namespace) -> int:
+def deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write its files, and return the exit status."""
-    from benchmarks import plots, roofline
-    from benchmarks.delivery import deliver
+    from benchmarks import delivery, plots, roofline
     from benchmarks.report import render
 
     def charts(folder: Path) -> list[Path]:
         return [*plots.draw(report, folder), *roofline.draw(report, folder)]
 
     text = render(report, markdown=options.markdown)
-    deliver("results", text, report.as_json(), charts, options.out, markdown=options.markdown)
+    delivery.deliver("results", text, report.as_json(), charts, options.out, markdown=options.markdown)
     return 1 if report.troubles() else 0

@@ -36,17 +36,24 @@ def table(
     return "\n".join("  ".join(line).rstrip() for line in [body[0], rule, *body[1:]])
 
 
+_FIGURES = {"convolutions": ["GFLOP/s"], "pooling": ["GB/s"], "networks": ["ms", "GFLOP/s"]}
+"""Columns of fastconv's own figures, by kind of row."""
+
+
 def render(report: Report, *, markdown: bool = False) -> str:
     """Return the whole report: the machine, the rows, the means, and what went wrong."""
     rates = report.roof
     roof = f"{rates['flops_per_second'] / 1e9:.0f} GFLOP/s, {rates['bytes_per_second'] / 1e9:.1f} GB/s copied"
     parts = [heading(report.machine, report.settings) + f"\nroof: {roof}, all threads"]
-    for title, unit, pools in (("Convolutions", "GFLOP/s", False), ("Pooling", "GB/s", True)):
-        rows = [row for row in report.rows if (row.operation == "pool") == pools]
+    for kind, figures in _FIGURES.items():
+        rows = [row for row in report.rows if row.kind == kind]
         if rows:
-            headers = ["shape", "direction", unit, *(f"× {peer}" for peer in report.peers), "% of roof"]
+            headers = ["shape", "direction", *figures, *(f"× {peer}" for peer in report.peers), "% of roof"]
             cells = [_cells(row, report.peers) for row in rows]
-            parts += [subheading(title, markdown), table(headers, cells, markdown=markdown, text_columns=2)]
+            parts += [
+                subheading(kind.capitalize(), markdown),
+                table(headers, cells, markdown=markdown, text_columns=2),
+            ]
     if report.groups():
         parts += [
             "× peer: the peer's time over fastconv's; above 1, fastconv is the faster one. *: the peer was "
@@ -56,7 +63,7 @@ def render(report: Report, *, markdown: bool = False) -> str:
             subheading("Where it is worst", markdown),
             _worst(report, markdown),
         ]
-    parts += closing(report.absent, report.troubles())
+    parts += [*report.sitting_out(), *closing(report.absent, report.troubles())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,9 +119,10 @@ def heading(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Row, peers: Sequence[str]) -> list[str]:
-    rate = "-" if row.rate is None else f"{row.rate:.1f}"
+    values = {"ms": row.milliseconds, "GFLOP/s": row.rate, "GB/s": row.rate}
+    figures = ["-" if values[unit] is None else f"{values[unit]:.1f}" for unit in _FIGURES[row.kind]]
     share = "-" if row.roof_share is None else f"{100 * row.roof_share:.0f}"
-    return [row.shape, row.direction, rate, *(_ratio_cell(row, peer) for peer in peers), share]
+    return [row.shape, row.direction, *figures, *(_ratio_cell(row, peer) for peer in peers), share]
 
 
 def _ratio_cell(row: Row, peer: str) -> str:

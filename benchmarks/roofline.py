@@ -27,7 +27,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
     """Draw ``roofline.png`` into `folder` if convolutions were timed; ImportError without matplotlib."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report.rows if row.operation != "pool" and row.rate is not None]
+    rows = [row for row in report.rows if row.kind == "convolutions" and row.rate is not None]
     if not rows:
         return []
     figure = Figure(figsize=(9, 6), layout="constrained")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from benchmarks import agreement, machine, roof, timing
 from benchmarks.agreement import Expected
@@ -37,7 +38,9 @@ class Budget:
         return max(0.0, min(seconds, RACING_SHARE * (self.deadline - time.perf_counter()) * rows / left))
 
 
-def load_peers(names: Iterable[str], settings: Settings) -> tuple[list[Peer], dict[str, str]]:
+def load_peers(
+    names: Iterable[str], settings: Settings, load: Callable[[str, Settings], Any] = load
+) -> tuple[list[Any], dict[str, str]]:
     """Return fastconv and the installed ones of the named peers, and why the others are absent."""
     peers, absent = [load(HOUSE, settings)], {}
     for name in names:
@@ -48,9 +51,11 @@ def load_peers(names: Iterable[str], settings: Settings) -> tuple[list[Peer], di
     return peers, absent
 
 
-def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, Contestant | None]:
+def prepare(
+    peer: Peer, problem: Problem, expected: Expected, judge: Any = agreement
+) -> tuple[Outcome, Contestant | None]:
     """Run `peer` in each of its ways, compare the results, and return the contestant if all are right."""
-    tolerance = agreement.tolerance(peer.arithmetic, problem)
+    tolerance = judge.tolerance(peer.arithmetic, problem)
     worst = 0.0
     try:
         calls = peer.calls(problem)
@@ -70,13 +75,18 @@ def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, 
     return Outcome(TIMED, "", variant, worst, tolerance), contestant
 
 
-def contest(problem: Problem, peers: Sequence[Peer], budget: float) -> dict[str, Outcome]:
-    """Check everyone's result, race those that were right, and return how each fared."""
-    expected = agreement.expected(problem)
+def contest(
+    problem: Problem, peers: Sequence[Peer], budget: float, judge: Any = agreement
+) -> dict[str, Outcome]:
+    """Check everyone's result, race those that were right, and return how each fared.
+
+    The `judge` knows the right result and the tolerance, as the functions of `benchmarks.agreement` do.
+    """
+    expected = judge.expected(problem)
     outcomes: dict[str, Outcome] = {}
     contestants: list[Contestant] = []
     for peer in peers:
-        outcomes[peer.name], contestant = prepare(peer, problem, expected)
+        outcomes[peer.name], contestant = prepare(peer, problem, expected, judge)
         if contestant is not None:
             contestants.append(contestant)
     timing.race(contestants, budget)
@@ -132,6 +142,19 @@ def interruptible(absent: dict[str, str]) -> Iterator[None]:
         absent["the rest"] = "interrupted"
 
 
+def new_report(
+    peers: Sequence[Peer], absent: dict[str, str], settings: Settings, limits: roof.Roof
+) -> Report:
+    """Return a report that has no rows yet."""
+    return Report(
+        machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
+        settings=asdict(settings),
+        roof=asdict(limits),
+        peers=[peer.name for peer in peers if peer.name != HOUSE],
+        absent=absent,
+    )
+
+
 def run(
     shapes: Sequence[Shape],
     directions: Sequence[str],
@@ -158,13 +181,7 @@ def run(
     """
     peers, absent = load_peers(peer_names, settings)
     limits = roof.measure(settings, seconds=min(0.5, max(0.02, seconds_per_row)))
-    report = Report(
-        machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
-        settings=asdict(settings),
-        roof=asdict(limits),
-        peers=[peer.name for peer in peers if peer.name != HOUSE],
-        absent=absent,
-    )
+    report = new_report(peers, absent, settings, limits)
     chosen = tasks(shapes, directions)
     budget = Budget(seconds_per_row, len(chosen), deadline)
     with interruptible(report.absent):

@@ -407,6 +407,7 @@ def test_roofline_is_drawn_of_convolutions(tmp_path: Path) -> None:
     [
         (["--regret", "--scaling"], "--scaling: not allowed with argument --regret"),
         (["--scaling", "--isa", "avx2"], "--isa: not allowed with argument --scaling"),
+        (["--networks", "--regret"], "--regret: not allowed with argument --networks"),
         (["--regret", "--peers", "torch"], "--regret races fastconv's own routes: it takes no --peers"),
         (
             ["--regret", "--only", "pooling"],

@@ -11,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import fastconv as fc
@@ -115,11 +117,25 @@ def run(names: Sequence[str], options: Sequence[str], folder: Path, within: floa
             report.absent[name] = f"fastconv runs {', '.join(available)} on this machine"
     if within is not None:
         options = [*options, "--within", str(within / max(1, len(runnable)))]
-    with interruptible(report.absent):
+    with interruptible(report.absent), _terminable():
         for name in runnable:
             print(f"{name}:", file=sys.stderr)
             _run_one(name, options, folder.resolve() / name, report)
     return report
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM leave the block as an exception, so that no run is left behind."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run_one(isa: str, options: Sequence[str], folder: Path, report: IsaReport) -> None:

@@ -374,6 +374,29 @@ def test_an_interruption_is_handed_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (made.reports, made.absent, made.failed) == ({}, {"the rest": "interrupted"}, [])
 
 
+def test_a_terminated_comparison_leaves_no_run_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[bool] = []
+
+    class Terminated(Child):
+        def wait(self, timeout: float | None = None) -> int:
+            if not killed:
+                signal.raise_signal(signal.SIGTERM)
+            return super().wait(timeout)
+
+        def kill(self) -> None:
+            killed.append(True)
+
+    monkeypatch.setattr(isa.subprocess, "Popen", Terminated)
+    monkeypatch.setattr(Child, "interrupts", False)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        isa.run(fc.config()["isas"][:1], [], tmp_path, None)
+    assert killed == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_broken_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isa.subprocess, "Popen", Child)
     monkeypatch.setattr(Child, "interrupts", False)

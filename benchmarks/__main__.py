@@ -16,4 +16,7 @@ if not any((checkout / "fastconv").glob("_core*.so")):
 from benchmarks.cli import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted before anything was measured")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks.peers import MODULES, default_peers
-from benchmarks.settings import DTYPES, PRECISIONS, Settings
-from benchmarks.shapes import DIRECTIONS, Shape, select
+from benchmarks.networks.peers import MODULES as NETWORK_PEERS
+from benchmarks.peers import MODULES, PYTORCH, default_peers
+from benchmarks.settings import CAPS, DTYPES, PRECISIONS, Settings
+from benchmarks.shapes import DIRECTIONS, ConvShape, Shape, select
+from benchmarks.sweeps import LARGE, SMALL
 from benchmarks.threads import available_cpus, limit_threads
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ _QUICK_SECONDS = 45.0
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    peers = ", ".join(name for name in MODULES if name != "fastconv")
+    peers, network_peers = (
+        ", ".join(name for name in modules if name != "fastconv") for modules in (MODULES, NETWORK_PEERS)
+    )
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Race fastconv against its peers on layers of well-known networks: results are compared "
@@ -33,13 +35,44 @@ def parser() -> argparse.ArgumentParser:
     add = arguments.add_argument
     add("--quick", action="store_true", help="a small subset with small batches, under a minute")
     add("--list", action="store_true", help="print the shapes and leave")
+    kinds = arguments.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--regret",
+        action="store_true",
+        help="race fastconv's routes against each other: what does the choice of 'auto' lose?",
+    )
+    kinds.add_argument(
+        "--scaling",
+        action="store_true",
+        help="time a few layers over threads, batch, channels and side, beside PyTorch",
+    )
+    kinds.add_argument(
+        "--isa",
+        metavar="A,B",
+        help=f"run once per instruction set, PyTorch held to the same: of {', '.join(CAPS)}",
+    )
+    kinds.add_argument(
+        "--networks",
+        action="store_true",
+        help="race whole networks: inference, and training steps with SGD; --only and --list then name them",
+    )
     add(
         "--only",
         metavar="PATTERN",
         help="shapes whose name or family matches, such as 'vgg' or 'resnet50-1x1*,pooling'",
     )
-    add("--peers", metavar="A,B", help=f"of {peers}; 'none' for fastconv alone (default: those installed)")
-    add("--directions", metavar="A,B", default=",".join(DIRECTIONS), help="of forward, dx, dw (default: all)")
+    add(
+        "--peers",
+        metavar="A,B",
+        help=f"of {peers}, or with --networks of {network_peers}; 'none' for fastconv alone "
+        "(default: those installed)",
+    )
+    add(
+        "--directions",
+        metavar="A,B",
+        help="of forward, dx, dw, or with --networks of inference, training (default: all; with --scaling: "
+        "forward)",
+    )
     add(
         "--threads",
         type=int,
@@ -54,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--dtype", choices=DTYPES, default="float32", help="of every array (default: %(default)s)")
     add("--budget", type=float, metavar="SECONDS", default=3.0, help="timing of a row (default: %(default)s)")
+    add(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help=f"plan to be over by then, with less time for a row (default: {_QUICK_SECONDS:g} with --quick)",
+    )
     add(
         "--out",
         type=Path,
@@ -81,40 +120,107 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     arguments = parser()
     options = arguments.parse_args(argv)
-    shapes = list(select(options.only, quick=options.quick))
+    if options.networks:
+        from benchmarks.networks import cli as networks
+
+        return networks.main(options, arguments, start)
+    varied = ",".join(LARGE + SMALL) if options.scaling else None
+    shapes = list(select(options.only or varied, quick=options.quick))
     if not shapes:
-        among = " in the --quick subset" if options.quick else ""
-        arguments.error(f"--only: no shape matches {options.only!r}{among}; --list prints them all")
+        nothing_matches("shape", options, arguments)
     if options.list:
         from benchmarks.report import shape_list
 
         print(shape_list(shapes))
         return 0
 
-    directions = names_in(options.directions, DIRECTIONS, "--directions", arguments)
+    if options.scaling and options.directions is None:
+        options.directions = DIRECTIONS[0]
+    directions = directions_of(options, DIRECTIONS, arguments)
     shapes = [shape for shape in shapes if any(name in directions for name in shape.directions)]
     if not shapes:
         arguments.error(f"--directions: pooling has no {options.directions}")
+    convolutions = [shape for shape in shapes if isinstance(shape, ConvShape)]
+    if (options.regret or options.scaling) and not convolutions:
+        kind = "--regret" if options.regret else "--scaling"
+        arguments.error(f"{kind} is about convolutions: {options.only!r} matches pooling alone")
+    if options.regret and options.peers is not None:
+        arguments.error("--regret races fastconv's own routes: it takes no --peers")
+    isas = [] if options.isa is None else names_in(options.isa, list(CAPS), "--isa", arguments)
+    settings = settings_of(options, arguments)
+    modules = PYTORCH if options.scaling or isas else tuple(MODULES)
+    default = [name for name in default_peers(settings) if name in modules]
+    peers = peers_of(options, modules, default, arguments)
+    prepare(settings, arguments)
+    from benchmarks import kinds
+
+    if options.regret:
+        return kinds.regret(convolutions, directions, settings, options, deadline(options, start))
+    if options.scaling:
+        return kinds.scaling(convolutions, directions, peers, settings, options, deadline(options, start))
+    if isas:
+        return kinds.isa(isas, directions, peers, settings, options, seconds_of(options))
+    return deliver(_race(shapes, directions, peers, settings, options, start), options)
+
+
+def nothing_matches(what: str, options: argparse.Namespace, arguments: argparse.ArgumentParser) -> NoReturn:
+    """Leave: ``--only`` found nothing."""
+    among = " in the --quick subset" if options.quick else ""
+    arguments.error(f"--only: no {what} matches {options.only!r}{among}; --list prints them all")
+
+
+def directions_of(
+    options: argparse.Namespace, known: Sequence[str], arguments: argparse.ArgumentParser
+) -> Sequence[str]:
+    """Return the directions of a run, all that are known by default."""
+    if options.directions is None:
+        return known
+    return names_in(options.directions, known, "--directions", arguments)
+
+
+def settings_of(options: argparse.Namespace, arguments: argparse.ArgumentParser) -> Settings:
+    """Return the settings of a run; leave with an error at numbers out of range."""
     cpus = available_cpus()
     threads = cpus if options.threads is None else options.threads
     if not 1 <= threads <= cpus:
         arguments.error(f"--threads: expected 1 to {cpus}, the CPUs this process may use, got {threads}")
     if options.budget < 0:
         arguments.error(f"--budget: expected seconds, got {options.budget}")
-    settings = Settings(options.dtype, options.precision, threads)
-    if options.peers is None:
-        peers: Sequence[str] = default_peers(settings)
-    elif options.peers == "none":
-        peers = ()
-    else:
-        peers = names_in(
-            options.peers, [name for name in MODULES if name != "fastconv"], "--peers", arguments
-        )
+    if options.within is not None and not options.within > 0:
+        arguments.error(f"--within: expected seconds above 0, got {options.within}")
+    return Settings(options.dtype, options.precision, threads)
 
-    limit_threads(threads)
+
+def peers_of(
+    options: argparse.Namespace,
+    modules: Iterable[str],
+    default: Sequence[str],
+    arguments: argparse.ArgumentParser,
+) -> Sequence[str]:
+    """Return the names of the peers, some of `modules`."""
+    if options.peers is None:
+        return default
+    if options.peers == "none":
+        return ()
+    return names_in(options.peers, [name for name in modules if name != "fastconv"], "--peers", arguments)
+
+
+def prepare(settings: Settings, arguments: argparse.ArgumentParser) -> None:
+    """Set the threads of everything that is imported from now on; leave with an error without fastconv."""
+    limit_threads(settings.threads)
     if reason := _missing(settings):
         arguments.error(reason)
-    return _race(shapes, directions, peers, settings, options, start)
+
+
+def seconds_of(options: argparse.Namespace) -> float | None:
+    """Return the seconds that the whole run should take at most."""
+    return _QUICK_SECONDS if options.within is None and options.quick else options.within
+
+
+def deadline(options: argparse.Namespace, start: float) -> float | None:
+    """Return the reading of the clock by which the run should be over."""
+    seconds = seconds_of(options)
+    return None if seconds is None else start + seconds
 
 
 def _missing(settings: Settings) -> str:
@@ -138,43 +244,30 @@ def _race(
     settings: Settings,
     options: argparse.Namespace,
     start: float,
-) -> int:
+) -> Report:
     from benchmarks.progress import Progress
-    from benchmarks.runner import run
+    from benchmarks.runner import run, tasks
 
-    rows = sum(len(set(shape.directions) & set(directions)) for shape in shapes)
-    with Progress(rows) as progress:
-        report = run(
+    with Progress(len(tasks(shapes, directions))) as progress:
+        return run(
             shapes,
             directions,
             peers,
             settings,
             seconds_per_row=options.budget,
-            deadline=start + _QUICK_SECONDS if options.quick else None,
+            deadline=deadline(options, start),
             progress=progress.begin,
         )
-    return _deliver(report, options)
 
 
-def _deliver(report: Report, options: argparse.Namespace) -> int:
+def deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write its files, and return the exit status."""
-    from benchmarks.plots import draw
+    from benchmarks import delivery, plots, roofline
     from benchmarks.report import render
 
+    def charts(folder: Path) -> list[Path]:
+        return [*plots.draw(report, folder), *roofline.draw(report, folder)]
+
     text = render(report, markdown=options.markdown)
-    print(text)
-    folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    table, figures = folder / ("results.md" if options.markdown else "results.txt"), folder / "results.json"
-    table.write_text(text, encoding="utf-8")
-    figures.write_text(json.dumps(report.as_json(), indent=1), encoding="utf-8")
-    written = [table, figures]
-    try:
-        written += draw(report, folder)
-    except ImportError:
-        print(
-            'No charts: matplotlib is not installed; pip install "fastconv[bench]" brings it.',
-            file=sys.stderr,
-        )
-    print("Written: " + ", ".join(map(str, written)))
+    delivery.deliver("results", text, report.as_json(), charts, options.out, markdown=options.markdown)
     return 1 if report.troubles() else 0

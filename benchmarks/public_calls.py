@@ -13,17 +13,34 @@ from typing import Any
 from benchmarks.problem import Problem
 from benchmarks.shapes import ConvShape, PoolShape
 
+_NEEDS = {"dx": (True, False, False), "dw": (False, True, False)}
 
-def public_call(library: Any, problem: Problem) -> Callable[[], Any]:
-    """Return a function of no arguments that runs `problem`; what a gradient needs is made here."""
+
+def public_call(library: Any, problem: Problem, **more: Any) -> Callable[[], Any]:
+    """Return a function of no arguments that runs `problem`; what a gradient needs is made here.
+
+    A convolution hands further keywords on, such as ``algorithm``.
+    """
     if isinstance(problem.shape, PoolShape):
         return _pool_call(library, problem, problem.shape)
     assert isinstance(problem.shape, ConvShape)
-    return _conv_call(library, problem, problem.shape)
+    return _conv_call(library, problem, problem.shape, more)
 
 
-def _conv_call(library: Any, problem: Problem, shape: ConvShape) -> Callable[[], Any]:
-    operation = f"{shape.operation}{shape.rank}d"
+def explanation(library: Any, shape: ConvShape, direction: str, **more: Any) -> Any:
+    """Return the library's ``explain`` of one direction; ValueError where the call can't be served."""
+    keywords = _conv_keywords(shape) | more
+    if direction == "forward":
+        return library.explain(_operation(shape), shape.input, shape.weight, **keywords)
+    name = f"grad.{_operation(shape)}"
+    return library.explain(name, shape.input, shape.weight, needs=_NEEDS[direction], **keywords)
+
+
+def _operation(shape: ConvShape) -> str:
+    return f"{shape.operation}{shape.rank}d"
+
+
+def _conv_keywords(shape: ConvShape) -> dict[str, Any]:
     keywords: dict[str, Any] = {
         "stride": shape.stride,
         "padding": shape.padding,
@@ -32,13 +49,18 @@ def _conv_call(library: Any, problem: Problem, shape: ConvShape) -> Callable[[],
     }
     if shape.transposed:
         keywords["output_padding"] = shape.output_padding
+    return keywords
+
+
+def _conv_call(library: Any, problem: Problem, shape: ConvShape, more: dict[str, Any]) -> Callable[[], Any]:
+    operation, keywords = _operation(shape), _conv_keywords(shape) | more
     x, w, dy = problem.x, problem.w, problem.dy
     if problem.direction == "forward":
         return partial(getattr(library, operation), x, w, **keywords)
     gradient = getattr(library.grad, operation)
-    if problem.direction == "dx":
-        return lambda: gradient(dy, x, w, needs=(True, False, False), **keywords)[0]
-    return lambda: gradient(dy, x, w, needs=(False, True, False), **keywords)[1]
+    needs = _NEEDS[problem.direction]
+    place = needs.index(True)
+    return lambda: gradient(dy, x, w, needs=needs, **keywords)[place]
 
 
 def _pool_call(library: Any, problem: Problem, shape: PoolShape) -> Callable[[], Any]:

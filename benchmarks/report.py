@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.results import DISAGREES, FAILED, Group, Report, Row
 from benchmarks.shapes import ConvShape, PoolShape, Shape
@@ -35,27 +36,42 @@ def table(
     return "\n".join("  ".join(line).rstrip() for line in [body[0], rule, *body[1:]])
 
 
+_FIGURES = {"convolutions": ["GFLOP/s"], "pooling": ["GB/s"], "networks": ["ms", "GFLOP/s"]}
+"""Columns of fastconv's own figures, by kind of row."""
+
+
 def render(report: Report, *, markdown: bool = False) -> str:
     """Return the whole report: the machine, the rows, the means, and what went wrong."""
-    parts = [_heading(report)]
-    for title, unit, pools in (("Convolutions", "GFLOP/s", False), ("Pooling", "GB/s", True)):
-        rows = [row for row in report.rows if (row.operation == "pool") == pools]
+    rates = report.roof
+    roof = f"{rates['flops_per_second'] / 1e9:.0f} GFLOP/s, {rates['bytes_per_second'] / 1e9:.1f} GB/s copied"
+    parts = [heading(report.machine, report.settings) + f"\nroof: {roof}, all threads"]
+    for kind, figures in _FIGURES.items():
+        rows = [row for row in report.rows if row.kind == kind]
         if rows:
-            headers = ["shape", "direction", unit, *(f"× {peer}" for peer in report.peers), "% of roof"]
+            headers = ["shape", "direction", *figures, *(f"× {peer}" for peer in report.peers), "% of roof"]
             cells = [_cells(row, report.peers) for row in rows]
-            parts += [_title(title, markdown), table(headers, cells, markdown=markdown, text_columns=2)]
+            parts += [
+                subheading(kind.capitalize(), markdown),
+                table(headers, cells, markdown=markdown, text_columns=2),
+            ]
     if report.groups():
         parts += [
             "× peer: the peer's time over fastconv's; above 1, fastconv is the faster one. *: the peer was "
             f"faster in its {_FASTER_LAYOUT} layout, which then counts.",
-            _title("Geometric means, and the worst row", markdown),
+            subheading("Geometric means, and the worst row", markdown),
             _means(report, markdown),
-            _title("Where it is worst", markdown),
+            subheading("Where it is worst", markdown),
             _worst(report, markdown),
         ]
-    parts += [f"{peer} is left out: {reason}" for peer, reason in report.absent.items()]
-    parts += [f"!!! {line}" for line in report.troubles()]
+    parts += [*report.sitting_out(), *closing(report.absent, report.troubles())]
     return "\n\n".join(parts) + "\n"
+
+
+def closing(absent: Mapping[str, str], troubles: Iterable[str]) -> list[str]:
+    """Return the last lines of a report: what was left out, and what went wrong."""
+    return [f"{name} is left out: {reason}" for name, reason in absent.items()] + [
+        f"!!! {line}" for line in troubles
+    ]
 
 
 def _means(report: Report, markdown: bool) -> str:
@@ -84,12 +100,13 @@ def _worst(report: Report, markdown: bool) -> str:
     return table(["", "peer", "at", "ratio"], cells, markdown=markdown, text_columns=3)
 
 
-def _title(text: str, markdown: bool) -> str:
+def subheading(text: str, markdown: bool) -> str:
+    """Return the title of a table."""
     return f"#### {text}" if markdown else text
 
 
-def _heading(report: Report) -> str:
-    machine, settings = report.machine, report.settings
+def heading(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return the first lines of a report: the machine, the date, the software."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     return "\n".join(
@@ -97,16 +114,15 @@ def _heading(report: Report) -> str:
             f"{machine['cpu']} ({caches}), {machine['isa']}, {settings['threads']} threads",
             f"{machine['system']}, {machine['date']}",
             f"{settings['dtype']}, precision {settings['precision']}; {versions}",
-            f"roof: {report.roof['flops_per_second'] / 1e9:.0f} GFLOP/s, "
-            f"{report.roof['bytes_per_second'] / 1e9:.1f} GB/s copied, all threads",
         ]
     )
 
 
 def _cells(row: Row, peers: Sequence[str]) -> list[str]:
-    rate = "-" if row.rate is None else f"{row.rate:.1f}"
+    values = {"ms": row.milliseconds, "GFLOP/s": row.rate, "GB/s": row.rate}
+    figures = ["-" if values[unit] is None else f"{values[unit]:.1f}" for unit in _FIGURES[row.kind]]
     share = "-" if row.roof_share is None else f"{100 * row.roof_share:.0f}"
-    return [row.shape, row.direction, rate, *(_ratio_cell(row, peer) for peer in peers), share]
+    return [row.shape, row.direction, *figures, *(_ratio_cell(row, peer) for peer in peers), share]
 
 
 def _ratio_cell(row: Row, peer: str) -> str:

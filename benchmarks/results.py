@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, TypeVar
 
 SCHEMA = 1
 """Version of the JSON's layout."""
@@ -29,9 +29,45 @@ class Outcome:
     repeats: int = 0
 
 
+KINDS = {"conv": "convolutions", "conv_transpose": "convolutions", "pool": "pooling", "network": "networks"}
+"""Kinds of rows by their operation: each has its own table and its own means."""
+
+
+class Entry(Protocol):
+    """What every kind of run has entries of: a shape in a direction, and how each contestant fared in it."""
+
+    @property
+    def shape(self) -> str: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def direction(self) -> str: ...
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]: ...
+
+
+AnEntry = TypeVar("AnEntry", bound=Entry)
+
+
+def troubles(entries: Iterable[Entry]) -> list[str]:
+    """Return a line for every result that was wrong and every call that failed."""
+    return [
+        f"{outcome.status.upper()}: {name} on {entry.shape}, {entry.direction}: {outcome.note}"
+        for entry in entries
+        for name, outcome in entry.outcomes.items()
+        if outcome.status in (DISAGREES, FAILED)
+    ]
+
+
 @dataclass(frozen=True)
 class Row:
-    """One shape in one direction."""
+    """One shape, or one network, in one direction."""
 
     shape: str
     family: str
@@ -43,9 +79,19 @@ class Row:
     outcomes: dict[str, Outcome]
 
     @property
+    def kind(self) -> str:
+        """``"convolutions"``, ``"pooling"`` or ``"networks"``."""
+        return KINDS[self.operation]
+
+    @property
     def seconds(self) -> float | None:
         """Median seconds of fastconv's call, None where it was not timed."""
         return self.outcomes[HOUSE].seconds
+
+    @property
+    def milliseconds(self) -> float | None:
+        """The same in milliseconds."""
+        return None if self.seconds is None else 1e3 * self.seconds
 
     def ratio(self, peer: str) -> float | None:
         """Return how many times as long as fastconv `peer` takes, None where either was not timed."""
@@ -61,7 +107,7 @@ class Row:
 
     @property
     def rate(self) -> float | None:
-        """GFLOP/s of a convolution, GB/s of a pool."""
+        """GFLOP/s of a convolution or a network, GB/s of a pool."""
         work = self.traffic_bytes if self.operation == "pool" else self.flops
         return None if self.seconds is None else work / self.seconds / 1e9
 
@@ -95,21 +141,38 @@ class Report:
 
     def troubles(self) -> list[str]:
         """Return a line for every result that was wrong and every call that failed."""
-        return [
-            f"{outcome.status.upper()}: {name} on {row.shape}, {row.direction}: {outcome.note}"
-            for row in self.rows
-            for name, outcome in row.outcomes.items()
-            if outcome.status in (DISAGREES, FAILED)
-        ]
+        return troubles(self.rows)
+
+    def sitting_out(self) -> list[str]:
+        """Return a line for each reason why a peer could not run something."""
+        reasons: dict[tuple[str, str], int] = {}
+        for row in self.rows:
+            for name, outcome in row.outcomes.items():
+                if outcome.status == UNSUPPORTED:
+                    reasons[name, outcome.note] = reasons.get((name, outcome.note), 0) + 1
+        return [f"{name} sits out {count}: {note}" for (name, note), count in reasons.items()]
 
     def groups(self) -> list[Group]:
         """Return means and worst ratios against each peer: of everything, by direction, by family."""
         return [
             group
             for peer in self.peers
-            for name, whole, rows in _partitions(self.rows)
+            for name, whole, rows in partitions(self.rows)
             if (group := summarise(name, peer, rows, whole=whole)) is not None
         ]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Report:
+        """Return the report that `as_json` wrote down."""
+        parts = {part.name: found[part.name] for part in fields(cls) if part.name != "rows"}
+        rows = [
+            Row(
+                **{part.name: row[part.name] for part in fields(Row) if part.name != "outcomes"},
+                outcomes={name: Outcome(**outcome) for name, outcome in row["outcomes"].items()},
+            )
+            for row in found["rows"]
+        ]
+        return cls(**parts, rows=rows)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values, derived figures included."""
@@ -151,14 +214,15 @@ def summarise(name: str, peer: str, rows: Iterable[Row], *, whole: bool = False)
     return Group(name, peer, whole, len(ratios), geometric_mean(ratio for ratio, _ in ratios), worst, shape)
 
 
-def _partitions(rows: Sequence[Row]) -> Iterator[tuple[str, bool, list[Row]]]:
-    """Yield (name, is it a whole?, rows): convolutions and pools, each by direction too; then families."""
-    for title, pools in (("all convolutions", False), ("all pooling", True)):
-        chosen = [row for row in rows if (row.operation == "pool") == pools]
-        yield title, True, chosen
+def partitions(rows: Sequence[AnEntry]) -> Iterator[tuple[str, bool, list[AnEntry]]]:
+    """Yield (name, is it a whole?, rows): each kind, each by direction too; then families of convolutions."""
+    kinds = {kind: [row for row in rows if KINDS[row.operation] == kind] for kind in KINDS.values()}
+    for kind, chosen in kinds.items():
+        yield f"all {kind}", True, chosen
         for direction in dict.fromkeys(row.direction for row in chosen):
-            yield f"{title}, {direction}", True, [row for row in chosen if row.direction == direction]
-    for family in dict.fromkeys(row.family for row in rows if row.operation != "pool"):
-        for direction in dict.fromkeys(row.direction for row in rows if row.family == family):
-            chosen = [row for row in rows if (row.family, row.direction) == (family, direction)]
-            yield f"{family}, {direction}", False, chosen
+            yield f"all {kind}, {direction}", True, [row for row in chosen if row.direction == direction]
+    convolutions = kinds["convolutions"]
+    for family in dict.fromkeys(row.family for row in convolutions):
+        members = [row for row in convolutions if row.family == family]
+        for direction in dict.fromkeys(row.direction for row in members):
+            yield f"{family}, {direction}", False, [row for row in members if row.direction == direction]

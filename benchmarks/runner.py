@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from benchmarks import agreement, machine, roof, timing
 from benchmarks.agreement import Expected
@@ -27,15 +29,18 @@ class Budget:
     rows_left: int
     deadline: float | None = None
 
-    def next_row(self) -> float:
-        """Return the seconds for the row that comes next."""
-        left, self.rows_left = self.rows_left, self.rows_left - 1
+    def next_row(self, rows: int = 1) -> float:
+        """Return the seconds for the row that comes next, or for several that are raced as one."""
+        left, self.rows_left = self.rows_left, self.rows_left - rows
+        seconds = self.per_row * rows
         if self.deadline is None:
-            return self.per_row
-        return max(0.0, min(self.per_row, RACING_SHARE * (self.deadline - time.perf_counter()) / left))
+            return seconds
+        return max(0.0, min(seconds, RACING_SHARE * (self.deadline - time.perf_counter()) * rows / left))
 
 
-def load_peers(names: Iterable[str], settings: Settings) -> tuple[list[Peer], dict[str, str]]:
+def load_peers(
+    names: Iterable[str], settings: Settings, load: Callable[[str, Settings], Any] = load
+) -> tuple[list[Any], dict[str, str]]:
     """Return fastconv and the installed ones of the named peers, and why the others are absent."""
     peers, absent = [load(HOUSE, settings)], {}
     for name in names:
@@ -46,9 +51,11 @@ def load_peers(names: Iterable[str], settings: Settings) -> tuple[list[Peer], di
     return peers, absent
 
 
-def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, Contestant | None]:
+def prepare(
+    peer: Peer, problem: Problem, expected: Expected, judge: Any = agreement
+) -> tuple[Outcome, Contestant | None]:
     """Run `peer` in each of its ways, compare the results, and return the contestant if all are right."""
-    tolerance = agreement.tolerance(peer.arithmetic, problem)
+    tolerance = judge.tolerance(peer.arithmetic, problem)
     worst = 0.0
     try:
         calls = peer.calls(problem)
@@ -68,13 +75,18 @@ def prepare(peer: Peer, problem: Problem, expected: Expected) -> tuple[Outcome, 
     return Outcome(TIMED, "", variant, worst, tolerance), contestant
 
 
-def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: float) -> Row:
-    """Check and race one shape in one direction."""
-    expected = agreement.expected(problem)
+def contest(
+    problem: Problem, peers: Sequence[Peer], budget: float, judge: Any = agreement
+) -> dict[str, Outcome]:
+    """Check everyone's result, race those that were right, and return how each fared.
+
+    The `judge` knows the right result and the tolerance, as the functions of `benchmarks.agreement` do.
+    """
+    expected = judge.expected(problem)
     outcomes: dict[str, Outcome] = {}
     contestants: list[Contestant] = []
     for peer in peers:
-        outcomes[peer.name], contestant = prepare(peer, problem, expected)
+        outcomes[peer.name], contestant = prepare(peer, problem, expected, judge)
         if contestant is not None:
             contestants.append(contestant)
     timing.race(contestants, budget)
@@ -85,6 +97,12 @@ def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: 
             samples=len(contestant.samples),
             repeats=contestant.repeats,
         )
+    return outcomes
+
+
+def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: float) -> Row:
+    """Check and race one shape in one direction."""
+    outcomes = contest(problem, peers, budget)
     shape, itemsize = problem.shape, problem.x.dtype.itemsize
     return Row(
         shape=shape.name,
@@ -95,6 +113,45 @@ def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: 
         traffic_bytes=shape.elements_moved * itemsize,
         roof_seconds=limits.seconds(shape, itemsize),
         outcomes=outcomes,
+    )
+
+
+def tasks(shapes: Iterable[Shape], directions: Sequence[str]) -> list[tuple[Shape, str]]:
+    """Return every shape with each of the directions that it has."""
+    return [(shape, name) for shape in shapes for name in shape.directions if name in directions]
+
+
+def problems(
+    chosen: Iterable[tuple[Shape, str]], settings: Settings, progress: Callable[[str], None]
+) -> Iterator[Problem]:
+    """Yield the problem of each task and tell `progress`; the directions of a shape share their arrays."""
+    drawn: Problem | None = None
+    for shape, direction in chosen:
+        progress(f"{shape.name} {direction}")
+        if drawn is None or drawn.shape is not shape:
+            drawn = Problem.draw(shape, settings)
+        yield drawn.towards(direction)
+
+
+@contextmanager
+def interruptible(absent: dict[str, str]) -> Iterator[None]:
+    """Let Ctrl-C end the block early, and note that in a report's `absent`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        absent["the rest"] = "interrupted"
+
+
+def new_report(
+    peers: Sequence[Peer], absent: dict[str, str], settings: Settings, limits: roof.Roof
+) -> Report:
+    """Return a report that has no rows yet."""
+    return Report(
+        machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
+        settings=asdict(settings),
+        roof=asdict(limits),
+        peers=[peer.name for peer in peers if peer.name != HOUSE],
+        absent=absent,
     )
 
 
@@ -124,21 +181,10 @@ def run(
     """
     peers, absent = load_peers(peer_names, settings)
     limits = roof.measure(settings, seconds=min(0.5, max(0.02, seconds_per_row)))
-    report = Report(
-        machine=machine.describe(settings, {peer.name: peer.version for peer in peers}),
-        settings=asdict(settings),
-        roof=asdict(limits),
-        peers=[peer.name for peer in peers if peer.name != HOUSE],
-        absent=absent,
-    )
-    plan = [(shape, [name for name in shape.directions if name in directions]) for shape in shapes]
-    budget = Budget(seconds_per_row, sum(len(chosen) for _, chosen in plan), deadline)
-    try:
-        for shape, chosen in plan:
-            problem = Problem.draw(shape, settings)
-            for direction in chosen:
-                progress(f"{shape.name} {direction}")
-                report.rows.append(run_row(problem.towards(direction), peers, limits, budget.next_row()))
-    except KeyboardInterrupt:
-        report.absent["the rest"] = "interrupted"
+    report = new_report(peers, absent, settings, limits)
+    chosen = tasks(shapes, directions)
+    budget = Budget(seconds_per_row, len(chosen), deadline)
+    with interruptible(report.absent):
+        for problem in problems(chosen, settings, progress):
+            report.rows.append(run_row(problem, peers, limits, budget.next_row()))
     return report

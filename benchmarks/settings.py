@@ -7,6 +7,16 @@ from dataclasses import dataclass
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 PRECISIONS = ("highest", "high", "medium")
 
+CAPS = {
+    "scalar": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
+    "neon": {"ATEN_CPU_CAPABILITY": "default"},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512"},
+    "amx": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX", "ATEN_CPU_CAPABILITY": "avx512"},
+}
+"""What ``FASTCONV_ISA`` may say, and the variables that hold PyTorch to the same instruction set; its oneDNN
+has nothing below SSE4.1."""
+
 
 @dataclass(frozen=True)
 class Settings:

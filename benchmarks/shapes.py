@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
@@ -400,10 +400,14 @@ def select(pattern: str | None = None, *, quick: bool = False) -> Iterator[Shape
         Take the ``--quick`` subset, with its small batches.
 
     """
+    matches = matcher(pattern)
+    for shape in SHAPES:
+        if (shape.quick_batch or not quick) and matches(shape.name, shape.family):
+            yield shape.quick() if quick else shape
+
+
+def matcher(pattern: str | None) -> Callable[..., bool]:
+    """Return a function that tells whether any of its texts matches `pattern`, read as in `select`."""
     patterns = [part.strip().lower() for part in pattern.split(",")] if pattern else ["*"]
     globs = [part if any(mark in part for mark in "*?[") else f"*{part}*" for part in patterns]
-    for shape in SHAPES:
-        if quick and not shape.quick_batch:
-            continue
-        if any(fnmatch(text.lower(), glob) for text in (shape.name, shape.family) for glob in globs):
-            yield shape.quick() if quick else shape
+    return lambda *texts: any(fnmatch(text.lower(), glob) for text in texts for glob in globs)

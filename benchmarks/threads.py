@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_VARIABLES = (
+VARIABLES = (
     "OMP_NUM_THREADS",  # fastconv, PyTorch
     "OPENBLAS_NUM_THREADS",  # NumPy from PyPI
     "MKL_NUM_THREADS",  # NumPy from conda, PyTorch's BLAS
     "VECLIB_MAXIMUM_THREADS",  # NumPy on macOS
     "PJRT_NPROC",  # JAX: the size of XLA's pool
 )
+"""What libraries read their thread count from."""
 
 
 def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -30,5 +31,5 @@ def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 def limit_threads(count: int) -> None:
     """Tell every library that is imported from now on to use `count` threads."""
-    for variable in _VARIABLES:
+    for variable in VARIABLES:
         os.environ[variable] = str(count)

@@ -109,7 +109,7 @@ def fit(
             scores = model(images[batch])
             loss, gradient = cross_entropy(scores, labels[batch], label_smoothing=recipe.label_smoothing)
             model.zero_grad()
-            model.backward(gradient)
+            model.backward(gradient, input_gradient=False)
             optimizer.step()
             loss_sum += loss * len(batch)
             right += int((scores.argmax(1) == labels[batch]).sum())

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: instruction sets, and hypothesis without surprises."""
+"""Fixtures that several files use: instruction sets, benchmarks alone, and hypothesis without surprises."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import fastconv as fc
 from fastconv import _core
 
 hypothesis.settings.register_profile("fastconv", deadline=None, derandomize=True, max_examples=60)
@@ -31,3 +32,22 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.set_isa(request.param)
     yield request.param
     _core.set_isa(before)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the benchmarks: copy little, and give back fastconv's settings, which a peer sets for the process."""
+    from benchmarks import roof
+
+    monkeypatch.setattr(roof, "COPY_BYTES", 2**20)
+    with fc.threads(1), fc.precision("highest"):
+        yield
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, alone: None) -> None:
+    """Of the benchmarks: give back the variables that the command line sets."""
+    from benchmarks.threads import VARIABLES
+
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "1")

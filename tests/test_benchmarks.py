@@ -9,14 +9,11 @@ import os
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-import fastconv as fc
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.append(str(CHECKOUT))  # at the end: an installed fastconv comes before the checkout's folder
@@ -27,15 +24,7 @@ from benchmarks.problem import Problem  # noqa: E402
 from benchmarks.progress import Progress  # noqa: E402
 from benchmarks.settings import Settings  # noqa: E402
 from benchmarks.shapes import SHAPES, ConvShape, PoolShape, Shape, select  # noqa: E402
-from benchmarks.threads import limit_threads  # noqa: E402
-
-ENVIRONMENT = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "PJRT_NPROC",
-)
+from benchmarks.threads import VARIABLES, limit_threads  # noqa: E402
 
 
 def conv_shape(name: str, input: tuple[int, ...], weight: tuple[int, ...], **changes: Any) -> ConvShape:
@@ -73,21 +62,6 @@ TINY: tuple[Shape, ...] = (
     pool_shape("global_avg", (2, 3, 5, 4), (5, 4)),
 )
 TASKS = [(shape, direction) for shape in TINY for direction in shape.directions]
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Copy little, and give back fastconv's settings, which a peer sets for the process."""
-    monkeypatch.setattr(roof, "COPY_BYTES", 2**20)
-    with fc.threads(1), fc.precision("highest"):
-        yield
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, alone: None) -> None:
-    """Give back the variables that the command line sets."""
-    for name in ENVIRONMENT:
-        monkeypatch.setenv(name, "1")
 
 
 # Shapes
@@ -269,7 +243,8 @@ def test_measured_roof_is_positive(alone: None) -> None:
 
 def test_threads_are_set_for_every_library(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_threads(3)
-    assert {os.environ[name] for name in ENVIRONMENT} == {"3"}
+    assert {os.environ[name] for name in VARIABLES} == {"3"}
+    assert {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"} < set(VARIABLES)
 
 
 # The command line

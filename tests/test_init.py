@@ -42,3 +42,12 @@ def test_seeds_make_the_same_weights_in_every_dtype():
         np.testing.assert_array_equal(first, layer(rng=np.random.default_rng(5)).weight.data)
         np.testing.assert_array_equal(first, layer(rng=5, dtype=np.float64).weight.data.astype(np.float32))
         assert (first != layer(rng=6).weight.data).all()
+
+
+def test_a_large_weight_is_drawn_as_in_one_go():
+    shape = (3, 2**15)
+    normal = np.random.default_rng(5).normal(0, np.sqrt(2 / 2**15), shape)
+    np.testing.assert_array_equal(nn.init.he_normal(shape, rng=5, dtype=np.float64), normal)
+    bound = np.sqrt(3 * 2 / sum(shape))
+    uniform = np.random.default_rng(5).uniform(-bound, bound, shape).astype(np.float32)
+    np.testing.assert_array_equal(nn.init.glorot_uniform(shape, rng=5), uniform)

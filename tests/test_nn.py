@@ -82,6 +82,34 @@ def test_a_pullback_that_fails_can_be_tried_again():
     assert layer.backward(np.ones((2, 12))).shape == (2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    "first", [nn.Conv1d(2, 3, 3, padding=1, rng=0, **F64), nn.Linear(5, 5, rng=0, **F64), nn.Tanh()], ids=repr
+)
+def test_the_gradient_of_the_input_can_be_left_out(first):
+    model = nn.Sequential(nn.Sequential(first, nn.ReLU()), nn.Linear(5, 3, rng=1, **F64))
+    x = spread((4, 2, 5))
+    dy = np.random.default_rng(0).standard_normal(model(x).shape)
+    assert model.backward(dy).shape == x.shape
+    whole = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    model(x)
+    assert model.backward(dy, input_gradient=False) is None
+    for parameter, gradient in zip(model.parameters(), whole, strict=True):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+    with pytest.raises(RuntimeError, match="no forward pass"):
+        model.backward(dy, input_gradient=False)
+    model(x)
+    with pytest.raises(ValueError, match="dy has shape"):
+        model.backward(dy[:1], input_gradient=False)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(2, 3, 3, rng=0), nn.Linear(5, 3, rng=0)], ids=repr)
+def test_a_gradient_that_is_left_out_is_not_computed(layer):
+    y, pullback = layer.vjp(np.ones((1, 2, 5, 5), np.float32))
+    assert pullback.for_parameters(np.ones_like(y)) is None
+    assert layer.weight.grad.any() and layer.bias.grad.any()
+
+
 def test_a_parameter_describes_itself():
     assert repr(nn.Linear(3, 2).weight) == "Parameter(weight, shape=(2, 3), float32)"
 

@@ -206,6 +206,7 @@ def test_the_command_does_without_the_extra(tmp_path):
     ("arguments", "message"),
     [
         (("lenet9",), "invalid choice: 'lenet9'"),
+        (("vgg16",), "invalid choice: 'vgg16'"),
         (("lenet5", "--epochs", "0"), "must be at least 1, got 0"),
         (("lenet5", "--lr", "-1"), "must be above 0, got -1"),
         (("lenet5", "--batch-size", "1.5"), "invalid"),

@@ -7,7 +7,7 @@ from importlib import import_module
 from benchmarks.peers.interface import Call, Peer, Unsupported
 from benchmarks.settings import Settings
 
-__all__ = ["MODULES", "Call", "Peer", "Unsupported", "default_peers", "load"]
+__all__ = ["MODULES", "PYTORCH", "Call", "Peer", "Unsupported", "default_peers", "load"]
 
 MODULES = {
     "fastconv": "benchmarks.peers.fastconv",
@@ -16,6 +16,9 @@ MODULES = {
     "torch-bf16": "benchmarks.peers.torch",
     "jax": "benchmarks.peers.jax",
 }
+
+PYTORCH = ("torch", "torch-bf16")
+"""The peers whose threads may change between calls, and whose instruction set may be capped."""
 
 
 def default_peers(settings: Settings) -> tuple[str, ...]:

@@ -18,8 +18,12 @@ class FastconvPeer:
         self.name = name
         self.version = str(fc.__version__)
         self.arithmetic = (settings.dtype, settings.precision)
-        fc.set_num_threads(settings.threads)
+        self.set_threads(settings.threads)
         fc.set_precision(settings.precision)
+
+    def set_threads(self, count: int) -> None:
+        """Set the number of threads for the calls that follow."""
+        fc.set_num_threads(count)
 
     def calls(self, problem: Problem) -> dict[str, Call]:
         """Return the one call: the public function with its defaults."""

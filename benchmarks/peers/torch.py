@@ -28,7 +28,11 @@ class TorchPeer:
         dtype = "bfloat16" if name == "torch-bf16" else settings.dtype
         self.arithmetic = (dtype, "highest")
         self._dtype: torch.dtype = getattr(torch, dtype)
-        torch.set_num_threads(settings.threads)
+        self.set_threads(settings.threads)
+
+    def set_threads(self, count: int) -> None:
+        """Set the number of threads for the calls that follow."""
+        torch.set_num_threads(count)
 
     def calls(self, problem: Problem) -> dict[str, Call]:
         """Return a call per memory format; 1-D tensors have but one."""

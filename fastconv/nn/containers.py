@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 
 from fastconv.nn.arguments import as_numpy, check_data_format
-from fastconv.nn.module import Layer, Pullback
+from fastconv.nn.module import Layer, Pullback, SkippingPullback
 from fastconv.nn.parameter import Array
 
 
@@ -87,11 +87,18 @@ class Sequential(_Container):
             x, pullback = layer.vjp(x)
             pullbacks.append(pullback)
 
-        def chained(dy: Array) -> Array:
-            for pullback in reversed(pullbacks):
+        first, *others = pullbacks
+
+        def behind_first(dy: Array) -> Array:
+            for pullback in reversed(others):
                 dy = pullback(dy)
             return dy
 
+        def chained(dy: Array) -> Array:
+            return first(behind_first(dy))
+
+        if isinstance(first, SkippingPullback):
+            return x, SkippingPullback(chained, lambda dy: first.for_parameters(behind_first(dy)))
         return x, chained
 
     def __len__(self) -> int:

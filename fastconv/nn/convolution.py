@@ -72,7 +72,7 @@ class _FilterLayer(Layer, ABC):
         y = self.forward(x)
         kept = y if self.activation else None
 
-        def pullback(dy: Array) -> Array:
+        def pullback(dy: Array, needs_dx: bool = True) -> Array:
             dx: Array
             dx, dw, db = type(self).gradient(
                 dy,
@@ -80,7 +80,7 @@ class _FilterLayer(Layer, ABC):
                 self.weight.data,
                 b=None if self.bias is None else self.bias.data,
                 y=kept,
-                needs=(True, True, self.bias is not None),
+                needs=(needs_dx, True, self.bias is not None),
                 **self._keywords(),
             )
             self.weight.accumulate(dw)
@@ -88,7 +88,7 @@ class _FilterLayer(Layer, ABC):
                 self.bias.accumulate(db)
             return dx
 
-        return y, self._checked(y, pullback)
+        return y, self._skipping(y, pullback)
 
 
 class _Conv(_FilterLayer):

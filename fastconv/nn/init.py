@@ -142,10 +142,26 @@ def initialiser(name: str) -> Callable[..., NDArray[Any]]:
 _fans = fans
 
 
+_PIECE = 2**16
+"""Numbers drawn at a time: they stay in the cache, and no weight needs a copy in float64."""
+
+
 def _normal(shape: Sequence[int], variance: float, rng: Any, dtype: DTypeLike) -> NDArray[Any]:
-    return np.random.default_rng(rng).normal(0, math.sqrt(variance), shape).astype(dtype)
+    generator, deviation = np.random.default_rng(rng), math.sqrt(variance)
+    return _filled(shape, dtype, lambda count: generator.normal(0, deviation, count))
 
 
 def _uniform(shape: Sequence[int], variance: float, rng: Any, dtype: DTypeLike) -> NDArray[Any]:
-    bound = math.sqrt(3 * variance)
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+    generator, bound = np.random.default_rng(rng), math.sqrt(3 * variance)
+    return _filled(shape, dtype, lambda count: generator.uniform(-bound, bound, count))
+
+
+def _filled(
+    shape: Sequence[int], dtype: DTypeLike, draw: Callable[[int], NDArray[np.float64]]
+) -> NDArray[Any]:
+    weight = np.empty(shape, dtype)
+    numbers = weight.reshape(-1)
+    for start in range(0, numbers.size, _PIECE):
+        piece = numbers[start : start + _PIECE]
+        piece[...] = draw(piece.size)
+    return weight

@@ -106,17 +106,17 @@ class Linear(Layer):
             if self.activation is not None:
                 activate = activation_pullback(self.activation, None, y)
 
-        def pullback(dy: Array) -> Array:
+        def pullback(dy: Array, needs_dx: bool = True) -> Array:
             if activate is not None:
                 dy = activate(dy)
-            needs = (True, True, self.bias is not None)
+            needs = (needs_dx, True, self.bias is not None)
             dx, dw, db = _core.linear_grad(dy, x, self.weight.data, needs, self.precision)
             self.weight.accumulate(dw)
             if self.bias is not None:
                 self.bias.accumulate(db)
             return dx
 
-        return y, self._checked(y, pullback)
+        return y, self._skipping(y, pullback)
 
     def multiply_adds(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> int:
         return math.prod(output_shape) * self.in_features

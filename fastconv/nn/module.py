@@ -18,7 +18,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -30,6 +31,17 @@ from fastconv.nn.summary import Summary, summarise
 Pullback: TypeAlias = Callable[[Array], Array]
 Rng: TypeAlias = np.random.Generator | int | None
 L = TypeVar("L", bound="Layer")
+
+
+@dataclass(frozen=True)
+class SkippingPullback:
+    """A pullback that can also do without dx: ``for_parameters(dy)`` adds into ``.grad`` and no more."""
+
+    full: Pullback
+    for_parameters: Callable[[Array], object]
+
+    def __call__(self, dy: Array) -> Array:
+        return self.full(dy)
 
 
 class IncompatibleKeys(NamedTuple):
@@ -109,18 +121,25 @@ class Layer:
         y, self._pullback = self.vjp(*inputs)
         return y
 
-    def backward(self, dy: Array) -> Array:
+    @overload
+    def backward(self, dy: Array, *, input_gradient: Literal[True] = True) -> Array: ...
+    @overload
+    def backward(self, dy: Array, *, input_gradient: Literal[False]) -> None: ...
+    def backward(self, dy: Array, *, input_gradient: bool = True) -> Array | None:
         """Add the gradients of the last ``layer(x)`` into the parameters' ``.grad``; return that by ``x``.
 
         Parameters
         ----------
         dy : ndarray
             Gradient of the loss by the result of the last call; the result's shape and dtype.
+        input_gradient : bool
+            Whether the gradient by the input is wanted. A training loop does without, and saves the first
+            layer that work where it is a convolution or a linear one.
 
         Returns
         -------
-        dx : ndarray
-            Gradient of the loss by the input of that call.
+        dx : ndarray or None
+            Gradient of the loss by the input of that call; ``None`` where it is not wanted.
 
         Raises
         ------
@@ -135,7 +154,13 @@ class Layer:
                 f"{type(self).__name__}.backward: there is no forward pass to go back through; "
                 "call the layer in training mode (train()) first, once for each backward(), or use vjp()"
             )
-        dx = self._pullback(dy)
+        dx = None
+        if input_gradient:
+            dx = self._pullback(dy)
+        elif isinstance(self._pullback, SkippingPullback):
+            self._pullback.for_parameters(dy)
+        else:
+            self._pullback(dy)
         self._pullback = None
         return dx
 
@@ -146,6 +171,12 @@ class Layer:
     def _checked(self, y: Array, pullback: Pullback) -> Pullback:
         """Give the pullback that takes a ``dy`` like `y`, and no other, as a NumPy array."""
         return checked(type(self).__name__, y, pullback)
+
+    def _skipping(self, y: Array, pullback: Callable[[Array, bool], Array]) -> Pullback:
+        """Do the same with ``(dy, needs_dx) -> dx``."""
+        return SkippingPullback(
+            self._checked(y, lambda dy: pullback(dy, True)), self._checked(y, lambda dy: pullback(dy, False))
+        )
 
     # What a layer contains
 

@@ -1,0 +1,94 @@
+"""The kinds of run beside the ordinary one: each makes its report, delivers it and returns the exit status.
+
+`benchmarks.cli` calls them once the command line is read and the threads are set.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks.delivery import deliver
+from benchmarks.progress import Progress
+from benchmarks.settings import Settings
+from benchmarks.shapes import ConvShape
+
+
+def regret(
+    shapes: Sequence[ConvShape],
+    directions: Sequence[str],
+    settings: Settings,
+    options: argparse.Namespace,
+    deadline: float | None,
+) -> int:
+    """Race fastconv's routes against each other."""
+    from benchmarks import regret, regret_report
+
+    planned = regret.plan(shapes, directions, settings)
+    with Progress(len(regret.contested(planned))) as progress:
+        report = regret.run(
+            planned,
+            settings,
+            seconds_per_row=options.budget,
+            deadline=deadline,
+            progress=progress.begin,
+        )
+    text = regret_report.render(report, markdown=options.markdown)
+    charts = partial(regret_report.draw, report)
+    deliver("regret", text, report.as_json(), charts, options.out, markdown=options.markdown)
+    return 1 if report.troubles() else 0
+
+
+def scaling(
+    layers: Sequence[ConvShape],
+    directions: Sequence[str],
+    peers: Sequence[str],
+    settings: Settings,
+    options: argparse.Namespace,
+    deadline: float | None,
+) -> int:
+    """Time layers over threads, batch, channels and side."""
+    from benchmarks import scaling, scaling_report
+
+    planned = scaling.plan(layers, directions, quick=options.quick)
+    with Progress(len(planned)) as progress:
+        report = scaling.run(
+            planned,
+            peers,
+            settings,
+            seconds_per_row=options.budget,
+            deadline=deadline,
+            progress=progress.begin,
+        )
+    text = scaling_report.render(report, markdown=options.markdown)
+    charts = partial(scaling_report.draw, report)
+    deliver("scaling", text, report.as_json(), charts, options.out, markdown=options.markdown)
+    return 1 if report.troubles() else 0
+
+
+def isa(
+    names: Sequence[str],
+    directions: Sequence[str],
+    peers: Sequence[str],
+    settings: Settings,
+    options: argparse.Namespace,
+    within: float | None,
+) -> int:
+    """Run the benchmark once per instruction set, each in a process of its own."""
+    from benchmarks import isa, isa_report
+
+    command = [
+        f"--directions={','.join(directions)}",
+        f"--peers={','.join(peers) or 'none'}",
+        f"--threads={settings.threads}",
+        f"--precision={settings.precision}",
+        f"--dtype={settings.dtype}",
+        f"--budget={options.budget}",
+        *([f"--only={options.only}"] if options.only else []),
+        *(["--quick"] if options.quick else []),
+    ]
+    report = isa.run(names, command, options.out, within)
+    text = isa_report.render(report, markdown=options.markdown)
+    deliver("isa", text, report.as_json(), lambda folder: [], options.out, markdown=options.markdown)
+    return 1 if report.troubles() or not report.reports else 0

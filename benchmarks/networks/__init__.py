@@ -1,0 +1,1 @@
+"""Races whole networks: inference, and training steps, through ``fastconv.nn`` and its peers."""

@@ -108,7 +108,7 @@ def fit(
             optimizer.lr = cosine_decay(epoch * len(starts) + index, recipe.epochs * len(starts), recipe.lr)
             scores = model(images[batch])
             loss, gradient = cross_entropy(scores, labels[batch], label_smoothing=recipe.label_smoothing)
-            model.zero_grad()
+            optimizer.zero_grad()
             model.backward(gradient, input_gradient=False)
             optimizer.step()
             loss_sum += loss * len(batch)

@@ -37,7 +37,7 @@ class FastconvNetworks(NetworkPeer):
 
         def step() -> list[float | Array]:
             loss, gradient = cross_entropy(model(problem.images), problem.labels)
-            model.zero_grad()
+            optimizer.zero_grad()
             model.backward(gradient, input_gradient=False)
             optimizer.step()
             return [loss, *(parameters[place].grad for place in problem.watched)]

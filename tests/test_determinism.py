@@ -80,6 +80,25 @@ def test_batch_positions(case, dtype, isa):
         assert_same_bits(gradient(dy[one], images[one], y=y[one])[0], dx[one])
 
 
+@pytest.mark.parametrize("features", [(3, 5), (400, 120), (96, 64), (2100, 33)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+def test_rows_of_a_linear_layer(features, dtype, isa):
+    """Each row has the bits that it has alone, and among any number of others, on any number of threads."""
+    rng = np.random.default_rng(features[0])
+    layer = fc.nn.Linear(*features, rng=1, dtype=dtype)
+    x = rng.uniform(-1, 1, (300, features[0])).astype(dtype)
+    with fc.threads(1):
+        y, pullback = layer.vjp(x)
+        dx = pullback(y)
+    for rows in (slice(4, 5), slice(0, 7), slice(3, 13), slice(100, 140)):
+        for threads in (1, 3):
+            with fc.threads(threads):
+                part, part_pullback = layer.vjp(x[rows])
+                assert_same_bits(part, y[rows])
+                assert_same_bits(part_pullback(part), dx[rows])
+    assert_same_bits(layer.vjp(x[9])[0], y[9])
+
+
 @pytest.mark.parametrize(
     "case", [c for c in POOL_CASES[::13] if c.batched and c.x[0]], ids=lambda case: case.id
 )

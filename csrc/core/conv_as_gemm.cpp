@@ -160,6 +160,7 @@ PixelGather assemble(AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxes], co
   PixelGather g;
   g.source = source;
   g.result = result;
+  g.images = source.batch;
   for (int a = 0; a < kAxes; ++a) g.axis[a] = std::move(axes[a].gather);
   for (const int64_t i : axes[0].kernel_index)
     for (const int64_t j : axes[1].kernel_index)
@@ -170,6 +171,22 @@ PixelGather assemble(AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxes], co
 }
 
 }  // namespace
+
+void merge_images(PixelGather* g) {
+  constexpr int a = kAxes - 1;
+  AxisGather& row = g->axis[a];
+  ImageView &s = g->source, &r = g->result;
+  bool adjoin = g->images > 1 && is_identity(row, s.size[a]) && s.batch_stride == s.size[a] * s.stride[a] &&
+                r.batch_stride == r.size[a] * r.stride[a];
+  for (int i = 0; i < a; ++i) adjoin = adjoin && is_identity(g->axis[i], 1);
+  if (!adjoin) return;
+  row.positions *= g->images;
+  row.taps[0].high = row.positions;
+  for (ImageView* v : {&s, &r}) {
+    v->size[a] *= g->images;
+    v->batch = 1;
+  }
+}
 
 void clip_to_source(TapMap* t, int64_t positions, int64_t step, int64_t size) {
   t->low = std::clamp<int64_t>(ceil_div(-t->offset, step), 0, positions);

@@ -47,6 +47,7 @@ struct AxisGather {
 struct PixelGather {
   AxisGather axis[kAxes];
   ImageView source, result;
+  int64_t images = 0;  // of the call, though they may be gathered as one
   int64_t first_result = 0;
   std::vector<int64_t>
       kernel_tap;  // for each combination of the axes' taps, row-major: its place in the kernel
@@ -70,6 +71,10 @@ struct InputGradientGathers {
   bool untouched = false;
 };
 InputGradientGathers input_gradient_gathers(const ConvProblem& p, const ImageView& dy, const ImageView& dx);
+
+// Images of one row that is read element by element become one long row, where they follow each other in both
+// tensors.
+void merge_images(PixelGather* g);
 
 // An image's own pixels, through one tap or (`empty`) through none.
 PixelGather own_pixels(const ImageView& image, bool empty = false);

@@ -97,10 +97,15 @@ ImageProductShape shape_of(const Machine& machine, const PixelGather& dy, const 
       s.features_are_rows ? filters : s.order.count(), dy.pixels(), groups, machine.caches);
   // A BLAS has one product, and so one sum, for each image.
   GemmBlocking& b = s.blocking.gemm;
-  const int64_t images = std::max<int64_t>(1, dy.source.batch);
+  const int64_t images = std::max<int64_t>(1, x.images);
   if (filters == 1 || s.order.count() == 1 || dy.pixels() / images < b.depth)
     b.chain = short_chain(dy.pixels(), b.depth);
   return s;
+}
+
+PixelGather merged(PixelGather g) {
+  merge_images(&g);
+  return g;
 }
 
 template <class T>
@@ -109,11 +114,12 @@ class ImageProduct : public Product {
   ImageProduct(const Machine& machine, PixelGather x, int64_t groups, const FilterView& dw)
       : machine_(machine),
         kernels_(kernels_of<T>(*machine.table)),
-        x_(std::move(x)),
+        x_(merged(std::move(x))),
         dy_(own_pixels(x_.result)),
         shape_(shape_of(machine, dy_, x_, groups)),
         groups_(groups),
-        count_(dw.filters * dw.channels * dw.taps) {
+        count_(dw.filters * dw.channels * dw.taps),
+        sum_bytes_(SliceSums<T>::bytes(shape_.blocking.slices, dw)) {
     dy_.source.channels /= groups;
     Carver measure;
     carve_image_scratch<T>(&measure, shape_.blocking.gemm, kernels_);
@@ -131,22 +137,23 @@ class ImageProduct : public Product {
     const int64_t row_blocks = ceil_div(shape_.features_are_rows ? features : filters, b.rows),
                   col_blocks = ceil_div(shape_.features_are_rows ? filters : features, b.cols),
                   slices = shape_.blocking.slices;
-    const Buffer sums(sum_bytes()), workspace(scratch_ * machine_.threads);
+    const SliceSums<T> sums(slices, dw);
+    const Buffer workspace(scratch_ * machine_.threads);
     const double flops = 2.0 * static_cast<double>(dy_.pixels()) * static_cast<double>(count_);
-    parallel_for(
-        groups_ * slices * row_blocks * col_blocks, kNsPerFlop * flops, machine_.threads,
-        [&](int64_t task, int worker) {
-          Carver carver(workspace.as<char>() + worker * scratch_);
-          const int64_t col = task % col_blocks * b.cols, row = task / col_blocks % row_blocks * b.rows;
-          const int64_t slice = task / (col_blocks * row_blocks) % slices,
-                        group = task / (col_blocks * row_blocks * slices);
-          reduce_image_block(machine_, dy_, x_, shape_, group, slice, row, col,
-                             carve_image_scratch<T>(&carver, b, kernels_), sums.as<T>() + slice * count_);
-        });
-    add_slices(machine_, sums.as<T>(), slices, count_, dw);
+    parallel_for(groups_ * slices * row_blocks * col_blocks, kNsPerFlop * flops, machine_.threads,
+                 [&](int64_t task, int worker) {
+                   Carver carver(workspace.as<char>() + worker * scratch_);
+                   const int64_t col = task % col_blocks * b.cols,
+                                 row = task / col_blocks % row_blocks * b.rows;
+                   const int64_t slice = task / (col_blocks * row_blocks) % slices,
+                                 group = task / (col_blocks * row_blocks * slices);
+                   reduce_image_block(machine_, dy_, x_, shape_, group, slice, row, col,
+                                      carve_image_scratch<T>(&carver, b, kernels_), sums.of(slice));
+                 });
+    sums.add_up(machine_);
   }
 
-  int64_t workspace_bytes() const override { return sum_bytes() + machine_.threads * scratch_; }
+  int64_t workspace_bytes() const override { return sum_bytes_ + machine_.threads * scratch_; }
   std::vector<Figure> figures() const override {
     std::vector<Figure> figures = figures_of(shape_.blocking.gemm);
     figures.push_back({"slices", shape_.blocking.slices});
@@ -154,34 +161,34 @@ class ImageProduct : public Product {
   }
 
  private:
-  int64_t sum_bytes() const { return shape_.blocking.slices * count_ * static_cast<int64_t>(sizeof(T)); }
-
   const Machine machine_;
   const GemmKernels& kernels_;
   PixelGather x_, dy_;  // dy: one group's channels
   const ImageProductShape shape_;
-  const int64_t groups_, count_;
+  const int64_t groups_, count_, sum_bytes_;
   int64_t scratch_ = 0;
 };
 
 }  // namespace
 
 template <class T>
-void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw) {
+void SliceSums<T>::add_up(const Machine& machine) const {
+  if (first_ && slices_ == 1) return;
   const KernelTable& table = *machine.table;
   const auto copy = copy_of<T>(table);
   constexpr int64_t step = 4096;
-  parallel_for(ceil_div(count, step), kNsPerElement * static_cast<double>(slices * count), machine.threads,
+  parallel_for(ceil_div(count_, step), kNsPerElement * static_cast<double>(slices_ * count_), machine.threads,
                [&](int64_t task, int) {
-                 const int64_t begin = task * step, length = std::min(step, count - begin);
-                 for (int64_t s = 1; s < slices; ++s)
-                   copy({sums + s * count + begin, 0, 1, sums + begin, 0, 1, 1, length, true});
-                 store_line(table, dw.dtype, sums + begin, length, element(dw.data, dw.dtype, begin), 1, T(0),
-                            Activation::none);
+                 const int64_t begin = task * step, length = std::min(step, count_ - begin);
+                 for (int64_t s = 1; s < slices_; ++s)
+                   copy({of(s) + begin, 0, 1, of(0) + begin, 0, 1, 1, length, true});
+                 if (first_) return;
+                 store_line(table, dw_.dtype, of(0) + begin, length, element(dw_.data, dw_.dtype, begin), 1,
+                            T(0), Activation::none);
                });
 }
-template void add_slices<float>(const Machine&, float*, int64_t, int64_t, const FilterView&);
-template void add_slices<double>(const Machine&, double*, int64_t, int64_t, const FilterView&);
+template class SliceSums<float>;
+template class SliceSums<double>;
 
 std::unique_ptr<Product> image_product(const Machine& machine, PixelGather x, int64_t groups,
                                        const FilterView& dw) {

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "core/buffer_pool.h"
 #include "core/conv_as_gemm.h"
 #include "cpu/product.h"
 #include "cpu/select_algorithm.h"
@@ -21,9 +22,36 @@ std::unique_ptr<Product> pixel_product(const Machine& machine, std::vector<Pixel
 std::unique_ptr<Product> image_product(const Machine& machine, PixelGather x, int64_t groups,
                                        const FilterView& dw);
 
-// dw = the sums of `slices` parts, each laid out as dw's `count` elements, added in order; the first is
-// overwritten.
+// The sums of a weight gradient over slices of the pixels, each laid out as dw. The first slice is dw itself,
+// where that is of the compute type T.
 template <class T>
-void add_slices(const Machine& machine, T* sums, int64_t slices, int64_t count, const FilterView& dw);
+class SliceSums {
+ public:
+  SliceSums(int64_t slices, const FilterView& dw)
+      : dw_(dw),
+        slices_(slices),
+        count_(dw.filters * dw.channels * dw.taps),
+        first_(compute_dtype(dw.dtype) == dw.dtype ? static_cast<T*>(dw.data) : nullptr),
+        others_(bytes(slices, dw)) {}
+
+  // Of the slices beside dw.
+  static int64_t bytes(int64_t slices, const FilterView& dw) {
+    const int64_t beside = compute_dtype(dw.dtype) == dw.dtype ? slices - 1 : slices;
+    return beside * dw.filters * dw.channels * dw.taps * static_cast<int64_t>(sizeof(T));
+  }
+
+  T* of(int64_t slice) const {
+    if (first_) return slice == 0 ? first_ : others_.as<T>() + (slice - 1) * count_;
+    return others_.as<T>() + slice * count_;
+  }
+
+  void add_up(const Machine& machine) const;  // in order, into dw
+
+ private:
+  const FilterView dw_;
+  const int64_t slices_, count_;
+  T* const first_;
+  const Buffer others_;
+};
 
 }  // namespace fastconv::cpu

@@ -58,12 +58,17 @@ struct Columns {
   std::vector<int64_t> offsets;
 
   // Panels one after the other, each depth x nr.
-  void set_packed(int64_t cols, int64_t depth, int nr) {
+  void set_packed(int64_t cols, int64_t depth, int nr) { set(cols, depth, nr, depth, nr); }
+  // Panels side by side, in rows of `pitch`.
+  void set_in_place(int64_t cols, int64_t depth, int nr, int64_t pitch) { set(cols, depth, nr, 1, pitch); }
+
+ private:
+  void set(int64_t cols, int64_t depth, int nr, int64_t column_pitch, int64_t row_pitch) {
     panels.clear();
     for (int64_t n = 0; n < cols; n += nr)
-      panels.push_back({n * depth, static_cast<int>(std::min<int64_t>(nr, cols - n))});
+      panels.push_back({n * column_pitch, static_cast<int>(std::min<int64_t>(nr, cols - n))});
     offsets.resize(static_cast<std::size_t>(depth));
-    for (int64_t k = 0; k < depth; ++k) offsets[static_cast<std::size_t>(k)] = k * nr;
+    for (int64_t k = 0; k < depth; ++k) offsets[static_cast<std::size_t>(k)] = k * row_pitch;
   }
 };
 

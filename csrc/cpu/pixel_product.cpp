@@ -13,6 +13,9 @@ namespace {
 // How one gather's product is cut.
 struct ProductShape {
   bool pixels_are_rows;
+  // Whether filters lie in memory as the product wants them, line by line, and too few pixels pass to make a
+  // packed copy worth its while.
+  bool filters_in_place;
   FeatureOrder order;
   PlaneBlocking cut;                              // planes where pixels are columns
   int64_t chunks, lines, packed_filter_elements;  // of one group
@@ -48,9 +51,20 @@ struct TaskLists {
 
 template <class T>
 struct PixelScratch {
-  T *pixels, *accumulators;
+  T *pixels, *accumulators, *filters;
   int64_t* row_offsets;  // in the result
 };
+
+// Filters that no second block of pixels reads are packed by the task that does: they need not pass through
+// memory.
+bool task_packs_filters(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks == 1; }
+bool packs_filters_first(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks != 1; }
+
+// A chunk of a block of filters, packed.
+int64_t filter_block_elements(const ProductShape& s, const GemmKernels& k) {
+  const GemmBlocking& b = s.cut.gemm;
+  return s.pixels_are_rows ? b.cols * b.depth : b.rows * k.row_pitch;
+}
 
 template <class T>
 PixelScratch<T> carve_pixel_scratch(Carver* carver, const ProductShape& s, const GemmKernels& k) {
@@ -61,6 +75,7 @@ PixelScratch<T> carve_pixel_scratch(Carver* carver, const ProductShape& s, const
                                                      s.cut.planes.copies() * s.cut.planes.elements);
   r.accumulators = carver->take<T>(b.rows * b.cols);
   r.row_offsets = carver->take<int64_t>(b.rows);
+  r.filters = carver->take<T>(task_packs_filters(s) ? filter_block_elements(s, k) : 0);
   return r;
 }
 
@@ -73,38 +88,55 @@ int64_t chunk_depth(const ProductShape& s, int64_t index) {
   return std::min(s.cut.gemm.depth, s.order.count() - index * s.cut.gemm.depth);
 }
 
+// The filters of a product, and where one part's packed ones lie: [group][chunk].
 template <class T>
-void pack_part(const Machine& machine, const ProductPart& part, const FilterView& filters, bool by_channel,
-               int64_t groups, T* packed) {
-  const ProductShape& s = part.shape;
-  const GemmKernels& k = kernels_of<T>(*machine.table);
-  const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
-  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
-  parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
-    const int64_t group = task / (s.chunks * blocks), chunk = task / blocks % s.chunks,
-                  first = task % blocks * step;
+struct ProductFilters {
+  FilterView view;
+  bool by_channel;
+  int64_t groups;
+  T* packed;
+
+  void pack(const Machine& machine, const ProductPart& part, int64_t group, int64_t chunk, int64_t first,
+            int64_t lines, T* to) const {
+    const ProductShape& s = part.shape;
     const int64_t depth = chunk_depth(s, chunk);
-    const FilterMatrix matrix{filters, by_channel, group * (filters.filters / groups), part.taps_in_order};
-    pack_filters(*machine.table, matrix, part.gather.kernel_tap, s.order, first,
-                 std::min(step, s.lines - first), chunk * s.cut.gemm.depth, depth, filter_layout(s, k, depth),
-                 packed + (group * s.chunks + chunk) * s.chunk_elements() +
-                     first * (s.pixels_are_rows ? depth : k.row_pitch));
-  });
-}
+    const FilterMatrix matrix{view, by_channel, group * (view.filters / groups), part.taps_in_order};
+    pack_filters(*machine.table, matrix, part.gather.kernel_tap, s.order, first, lines,
+                 chunk * s.cut.gemm.depth, depth, filter_layout(s, kernels_of<T>(*machine.table), depth), to);
+  }
+
+  T* place(const Machine& machine, const ProductShape& s, int64_t group, int64_t chunk, int64_t first) const {
+    const int64_t pitch = s.pixels_are_rows ? chunk_depth(s, chunk) : kernels_of<T>(*machine.table).row_pitch;
+    return packed + (group * s.chunks + chunk) * s.chunk_elements() + first * pitch;
+  }
+
+  void pack_all(const Machine& machine, const ProductPart& part) const {
+    const ProductShape& s = part.shape;
+    const GemmKernels& k = kernels_of<T>(*machine.table);
+    const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
+    const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
+    parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
+      const int64_t group = task / (s.chunks * blocks), chunk = task / blocks % s.chunks,
+                    first = task % blocks * step;
+      pack(machine, part, group, chunk, first, std::min(step, s.lines - first),
+           place(machine, s, group, chunk, first));
+    });
+  }
+};
 
 // One block of pixels times one block of filters of one group.
 template <class T>
 class PixelTask {
  public:
-  // filters: the packed ones, [group][chunk]
-  PixelTask(const Machine& machine, const ProductPart& part, const T* filters, const Epilogue& epilogue,
-            const T* bias, const PixelScratch<T>& scratch, TaskLists* lists, int64_t task)
+  PixelTask(const Machine& machine, const ProductPart& part, const ProductFilters<T>& filters,
+            const Epilogue& epilogue, const T* bias, const PixelScratch<T>& scratch, TaskLists* lists,
+            int64_t task)
       : machine_(machine),
         kernels_(kernels_of<T>(*machine.table)),
+        part_(part),
         gather_(part.gather),
         s_(part.shape),
-        same_pixels_(part.same_pixels),
-        packed_(filters),
+        product_filters_(filters),
         epilogue_(epilogue),
         scratch_(scratch),
         lists_(*lists) {
@@ -121,7 +153,16 @@ class PixelTask {
  private:
   int64_t first_channel() const { return group_ * s_.lines + first_filter_; }
   const T* packed_filters(int64_t chunk) const {
-    return packed_ + (group_ * s_.chunks + chunk) * s_.chunk_elements();
+    if (packs_filters_first(s_)) return product_filters_.place(machine_, s_, group_, chunk, first_filter_);
+    product_filters_.pack(machine_, part_, group_, chunk, first_filter_, filters_, scratch_.filters);
+    return scratch_.filters;
+  }
+
+  // The lines of a chunk's first filter, in memory.
+  const T* filters_in_place(int64_t chunk) const {
+    const FilterView& w = product_filters_.view;
+    const int64_t filter = group_ * (w.filters / product_filters_.groups) + chunk * s_.cut.gemm.depth;
+    return static_cast<const T*>(w.data) + filter * w.channels + first_filter_;
   }
 
   // Pixels are the rows of A, row-major im2col; filters the columns.
@@ -133,9 +174,14 @@ class PixelTask {
       const int64_t depth = chunk_depth(s_, chunk);
       pack_pixels(*machine_.table, gather_, lists_.segments, group_ * s_.order.channels, s_.order,
                   chunk * b.depth, depth, false, PanelLayout::rows(kernels_, pixels), scratch_.pixels);
-      lists_.columns.set_packed(filters_, depth, kernels_.nr);
-      multiply_block(kernels_, b, scratch_.pixels, packed_filters(chunk) + first_filter_ * depth,
-                     lists_.columns, scratch_.accumulators, pixels, depth, chunk > 0);
+      const T* filters = s_.filters_in_place ? filters_in_place(chunk) : packed_filters(chunk);
+      if (s_.filters_in_place) {
+        lists_.columns.set_in_place(filters_, depth, kernels_.nr, product_filters_.view.channels);
+      } else {
+        lists_.columns.set_packed(filters_, depth, kernels_.nr);
+      }
+      multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels,
+                     depth, chunk > 0);
     }
     result_offsets(gather_, lists_.segments, scratch_.row_offsets);
     const int64_t step = gather_.result.channel_stride;
@@ -153,7 +199,7 @@ class PixelTask {
     cut_into_segments(gather_, s_.cut.planes, block_, &lists_.segments);
     panels_of(s_.cut.planes, lists_.segments, kernels_.nr, &lists_.columns.panels);
     lists_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
-    int64_t packed_begin = 0, packed_end = same_pixels_ ? s_.order.channels : 0;
+    int64_t packed_begin = 0, packed_end = part_.same_pixels ? s_.order.channels : 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);
       const int64_t channel = taps ? begin / taps : 0, end = taps ? ceil_div(begin + depth, taps) : 0;
@@ -164,8 +210,8 @@ class PixelTask {
         packed_end = end;
       }
       feature_offsets(s_.cut.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
-      multiply_block<T>(kernels_, b, packed_filters(chunk) + first_filter_ * kernels_.row_pitch,
-                        scratch_.pixels, lists_.columns, scratch_.accumulators, filters_, depth, chunk > 0);
+      multiply_block<T>(kernels_, b, packed_filters(chunk), scratch_.pixels, lists_.columns,
+                        scratch_.accumulators, filters_, depth, chunk > 0);
     }
     const ImageView& result = gather_.result;
     for (int64_t i = 0; i < filters_; ++i)
@@ -202,10 +248,10 @@ class PixelTask {
 
   const Machine& machine_;
   const GemmKernels& kernels_;
+  const ProductPart& part_;
   const PixelGather& gather_;
   const ProductShape& s_;
-  const bool same_pixels_;
-  const T* packed_;
+  const ProductFilters<T> product_filters_;
   const Epilogue& epilogue_;
   const PixelScratch<T>& scratch_;
   TaskLists& lists_;
@@ -238,10 +284,13 @@ ProductShape shape_of(const Machine& machine, const PixelGather& g, const Filter
   // A BLAS's narrow kernels have several chains too.
   constexpr int64_t kNarrow = 16, kNarrowChain = 48;
   if (s.lines <= kNarrow) b.chain = even_part(b.depth, kNarrowChain);
-  if (s.lines == 1 || g.pixels() == g.source.batch) b.chain = short_chain(s.order.count(), b.depth);
+  if (s.lines == 1 || g.pixels() == g.images) b.chain = short_chain(s.order.count(), b.depth);
   s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), b.depth));
   s.packed_filter_elements =
       s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * b.depth : s.lines * k.row_pitch);
+  s.filters_in_place = s.pixels_are_rows && by_channel && filters.taps == 1 && g.taps() == 1 &&
+                       compute_dtype(filters.dtype) == filters.dtype && s.lines % k.nr == 0 &&
+                       g.pixels() <= 2 * k.mr;
   s.pixel_blocks = s.pixels_are_rows ? ceil_div(g.pixels(), b.rows) : s.cut.planes.blocks;
   s.filter_blocks = ceil_div(s.lines, s.pixels_are_rows ? b.cols : b.rows);
   return s;
@@ -253,6 +302,7 @@ class PixelProduct : public Product {
   PixelProduct(const Machine& machine, std::vector<PixelGather> gathers, const FilterView& filters,
                bool by_channel, int64_t groups)
       : machine_(machine), kernels_(kernels_of<T>(*machine.table)), by_channel_(by_channel), groups_(groups) {
+    for (PixelGather& g : gathers) merge_images(&g);
     // Groups lie together, the part with the most taps first: it decides the blocks.
     const auto before = [](const PixelGather& l, const PixelGather& r) {
       for (int a = 0; a < kAxes; ++a)
@@ -285,8 +335,11 @@ class PixelProduct : public Product {
     char* scratch = static_cast<char*>(memory.data()) + packed_elements_ * static_cast<int64_t>(sizeof(T));
     const int64_t channels = by_channel_ ? groups_ * filters.channels : filters.filters;
     const WideBias<T> bias(*machine_.table, epilogue, filters.dtype, channels);
+    const auto filters_of = [&](const ProductPart& part) {
+      return ProductFilters<T>{filters, by_channel_, groups_, packed + part.first_element};
+    };
     for (const ProductPart& part : parts_)
-      pack_part(machine_, part, filters, by_channel_, groups_, packed + part.first_element);
+      if (packs_filters_first(part.shape)) filters_of(part).pack_all(machine_, part);
     parallel_for(tasks_, work_, machine_.threads, [&](int64_t task, int worker) {
       static thread_local TaskLists lists;
       const auto after = std::upper_bound(part_groups_.begin(), part_groups_.end(), task,
@@ -295,7 +348,7 @@ class PixelProduct : public Product {
       for (std::size_t i = group.begin; i < group.end; ++i) {
         const ProductPart& part = parts_[i];
         Carver carver(scratch + worker * scratch_);
-        PixelTask<T>(machine_, part, packed + part.first_element, epilogue, bias.data,
+        PixelTask<T>(machine_, part, filters_of(part), epilogue, bias.data,
                      carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - group.first_task)
             .run();
       }
@@ -327,7 +380,7 @@ class PixelProduct : public Product {
     part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
     part.same_pixels = leader && packs_alike(parts_.back().shape, part.shape);
     const ProductShape& s = part.shape;
-    packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
+    if (packs_filters_first(s)) packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
     Carver measure;
     carve_pixel_scratch<T>(&measure, s, kernels_);
     scratch_ = std::max(scratch_, measure.used());

@@ -199,7 +199,8 @@ class WinogradImageProduct : public Product {
         groups_(groups),
         gather_(std::move(x)),
         shape_(shape_of(machine, m, gather_, groups)),
-        count_(dw.filters * shape_.features) {
+        count_(dw.filters * shape_.features),
+        sum_bytes_(SliceSums<float>::bytes(shape_.slices, dw)) {
     Carver measure;
     carve_scratch(&measure, shape_, kernels_);
     scratch_ = measure.used();
@@ -220,7 +221,7 @@ class WinogradImageProduct : public Product {
     }
   }
 
-  int64_t workspace_bytes() const override { return sum_bytes() + scratch_ * machine_.threads; }
+  int64_t workspace_bytes() const override { return sum_bytes_ + scratch_ * machine_.threads; }
   std::vector<Figure> figures() const override {
     std::vector<Figure> figures = figures_of(shape_.blocking.gemm);
     figures.push_back({"tile_outputs", shape_.m});
@@ -232,7 +233,8 @@ class WinogradImageProduct : public Product {
   void multiply_tiles(const FilterView& dw) const {
     const ImageShape& s = shape_;
     const GemmBlocking& b = s.blocking.gemm;
-    const Buffer workspace(scratch_ * machine_.threads), sums(sum_bytes());
+    const Buffer workspace(scratch_ * machine_.threads);
+    const SliceSums<float> sums(s.slices, dw);
     const int64_t filters = dw.filters / groups_, channels = dw.channels;
     const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
     const auto outer = static_cast<int64_t>(s.x_tiles.size());
@@ -249,23 +251,20 @@ class WinogradImageProduct : public Product {
                    };
                    const int64_t channel = next(col_blocks) * b.cols, filter = next(row_blocks) * b.rows;
                    const int64_t tap = next(outer), slice = next(s.slices), group = rest;
-                   float* to = sums.as<float>() + slice * count_ + (group * filters + filter) * s.features +
-                               channel * s.taps;
+                   float* to = sums.of(slice) + (group * filters + filter) * s.features + channel * s.taps;
                    GradientTask(machine_, s, carve_scratch(&carver, s, kernels_))
                        .run(group * filters + filter, std::min(b.rows, filters - filter),
                             group * channels + channel, std::min(b.cols, channels - channel), tap, slice, to);
                  });
-    add_slices(machine_, sums.as<float>(), s.slices, count_, dw);
+    sums.add_up(machine_);
   }
-
-  int64_t sum_bytes() const { return shape_.slices * count_ * static_cast<int64_t>(sizeof(float)); }
 
   const Machine machine_;
   const GemmKernels& kernels_;
   const int64_t groups_;
   PixelGather gather_;
   ImageShape shape_;
-  const int64_t count_;
+  const int64_t count_, sum_bytes_;
   int64_t scratch_ = 0;
 };
 

@@ -176,7 +176,7 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   return py::make_tuple(or_none(dx), or_none(dw), or_none(db));
 }
 
-// y[r] = activation(x[r] . w^T + b): a convolution with kernel 1 whose pixels are the rows of x,
+// y[r] = activation(x[r] . w^T + b): a convolution with kernel 1 over the rows of x as images of one pixel,
 // channels_last.
 struct LinearCall {
   Array x, w;
@@ -199,14 +199,12 @@ struct LinearCall {
     rows = x.elements() / w.size(1);
     result_shape = x.shape();
     result_shape.back() = w.size(0);
-    problem.batch = rows > 0;
+    problem.batch = rows;
     problem.in_channels = w.size(1);
     problem.out_channels = w.size(0);
-    problem.input[kAxes - 1] = problem.output[kAxes - 1] = rows;
   }
   ImageView image(void* data, std::int64_t features) const {
-    const std::int64_t size[kAxes] = {1, 1, rows};
-    return contiguous_image(data, x.dtype(), problem.batch, features, size, true);
+    return contiguous_image(data, x.dtype(), rows, features, problem.input, true);
   }
   FilterView filters(void* data) const { return {data, x.dtype(), w.size(0), w.size(1), 1}; }
   cpu::Plan plan(const char* function, const py::object& precision_object, CallLog* log) const {

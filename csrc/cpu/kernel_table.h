@@ -320,6 +320,30 @@ struct PoolLines {
   void* scratch;
 };
 
+// Rows of windows of planes that are all alike, without the numbers of maxima: the same `columns` windows of
+// each. Row i of [begin, end) is row i % row_count of the list, in plane i / row_count; its input rows begin at
+// `from`, its results at `to`, both counted from the plane's first element.
+struct PoolRow {
+  const int64_t* from;
+  int64_t from_count;
+  double divisor;  // mean: of the rows ...
+  int64_t to;
+};
+
+struct PoolRows {
+  const void* x;
+  void* y;
+  int64_t x_plane, y_plane;  // elements from plane to plane
+  const PoolRow* rows;
+  int64_t row_count, begin, end;
+  int64_t start, stride, step, kernel, input, columns;  // as in PoolLines; 1 <= stride <= 4
+  bool dense;           // results follow each other in memory from row to row
+  const void* divisor;  // mean: ... times that of each column, whole vectors of the compute type; else null
+  double p;
+  void* scratch;         // `lines` lines of the compute type, `pitch` apart, with room for
+  int64_t lines, pitch;  // what windows reach into that whole vectors of results would have
+};
+
 // Parts of rows of the gradient at a pool's input: sums over the windows that hold each of `columns` input
 // columns.
 //   mean     dx = sum of w * dy, w = row_weight[k] * column_weight[o]
@@ -363,8 +387,9 @@ struct PoolScatter {
 };
 
 struct PoolKernels {
-  // Three ways to walk over windows, each for all operations and dtypes; see
-  // kernels/pool_{sliding,window,lanes}.h.
+  // Four ways to walk over windows, each for all operations and dtypes; see
+  // kernels/pool_{rows,sliding,window,lanes}.h.
+  void (*rows[kPoolOperations][kDtypeCount])(const PoolRows&);
   void (*sliding[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*window[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*lanes[kPoolOperations][kDtypeCount])(const PoolLines&);

@@ -4,6 +4,7 @@
 #include "cpu/kernel_table.h"
 #include "cpu/kernels/pool_gradient.h"
 #include "cpu/kernels/pool_lanes.h"
+#include "cpu/kernels/pool_rows.h"
 #include "cpu/kernels/pool_scatter.h"
 #include "cpu/kernels/pool_sliding.h"
 #include "cpu/kernels/pool_window.h"
@@ -14,6 +15,7 @@ namespace {
 template <class V, class S, PoolOperation kOperation>
 constexpr void add_pool(PoolKernels& k, int dtype) {
   constexpr int i = static_cast<int>(kOperation);
+  k.rows[i][dtype] = pool_rows<V, S, kOperation>;
   k.sliding[i][dtype] = pool_sliding<V, S, kOperation>;
   k.window[i][dtype] = pool_window<V, S, kOperation>;
   k.lanes[i][dtype] = pool_lanes<V, S, kOperation>;

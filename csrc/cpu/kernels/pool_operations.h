@@ -146,16 +146,45 @@ struct PowerSum {
 
 // Calls walk(operation) with what the lines ask for.
 template <class V, PoolOperation kOperation, class Walk>
-void with_operation(const PoolLines& r, const Walk& walk) {
+void with_operation(double p, const Walk& walk) {
   if constexpr (kOperation == PoolOperation::mean) {
     walk(Mean<V>());
   } else if constexpr (kOperation == PoolOperation::power) {
-    walk(PowerSum<V>(r.p));
-  } else if (r.lines->indices) {
-    walk(NumberedMaximum<V>());
+    walk(PowerSum<V>(p));
   } else {
     walk(Maximum<V>());
   }
+}
+template <class V, PoolOperation kOperation, class Walk>
+void with_operation(const PoolLines& r, const Walk& walk) {
+  if constexpr (kOperation == PoolOperation::max) {
+    if (r.lines->indices) return walk(NumberedMaximum<V>());
+  }
+  with_operation<V, kOperation>(r.p, walk);
+}
+
+template <class T>
+void fill(T* p, int64_t count, T value) {
+  for (int64_t i = 0; i < count; ++i) p[i] = value;
+}
+
+// The first `count` lanes of v, the others as if nothing had been seen.
+template <class V, class Operation>
+V masked(const Operation& operation, V v, int count) {
+  using T = typename V::Scalar;
+  static constexpr T kLane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return select(V::load(kLane) < V::all(static_cast<T>(count)), v, operation.value(operation.start()));
+}
+
+// What of a line's `size` positions, the first of them input column `start`, lies in the input.
+struct LineSpan {
+  int64_t begin, end;
+};
+inline LineSpan inside(int64_t start, int64_t input, int64_t size) {
+  LineSpan span = {start < 0 ? -start : 0, input - start < size ? input - start : size};
+  if (span.begin > size) span.begin = size;
+  if (span.end < span.begin) span.end = span.begin;
+  return span;
 }
 
 // The divisors of a line's windows [column, column + count), as vectors; ones where the operation has none.

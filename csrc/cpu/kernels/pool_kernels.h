@@ -3,6 +3,7 @@
 
 #include "cpu/kernel_table.h"
 #include "cpu/kernels/pool_gradient.h"
+#include "cpu/kernels/pool_gradient_rows.h"
 #include "cpu/kernels/pool_lanes.h"
 #include "cpu/kernels/pool_rows.h"
 #include "cpu/kernels/pool_scatter.h"
@@ -27,8 +28,10 @@ constexpr void add_pools(PoolKernels& k, Dtype type) {
   add_pool<V, S, PoolOperation::max>(k, dtype);
   add_pool<V, S, PoolOperation::mean>(k, dtype);
   add_pool<V, S, PoolOperation::power>(k, dtype);
-  k.gradient_row[0][dtype] = pool_gradient_row<V, S, MeanGradient>;
-  k.gradient_row[1][dtype] = pool_gradient_row<V, S, PowerGradient>;
+  k.gradient_rows[0][dtype] = pool_gradient_rows<V, S, MeanGradient>;
+  k.gradient_rows[1][dtype] = pool_gradient_rows<V, S, PowerGradient>;
+  k.gradient_runs[0][dtype] = pool_gradient_runs<V, S, MeanGradient>;
+  k.gradient_runs[1][dtype] = pool_gradient_runs<V, S, PowerGradient>;
   k.gradient_lanes[0][dtype] = pool_gradient_lanes<V, S, MeanGradient>;
   k.gradient_lanes[1][dtype] = pool_gradient_lanes<V, S, PowerGradient>;
   k.scatter_add[dtype] = scatter_add<V, S>;

@@ -6,6 +6,7 @@
 //   merge(a, b)             the values of two groups of elements as one; b's come later
 //   finish(v, divisor)      the result
 //   kPlain                  one element seen is that element itself
+//   kDivided                finish() divides
 //
 // A wide window is the merged values of its halves, each of them so made, down to kLongestPart elements:
 // float32 sums of a million elements keep their accuracy.
@@ -60,7 +61,7 @@ V lowest() {
 template <class V>
 struct Maximum {
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = true;
+  static constexpr bool kNumbers = false, kPlain = true, kDivided = false;
   V start(int64_t = 0) const { return lowest<V>(); }
   // max() returns its second argument when one is NaN: one that is already there stays.
   void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
@@ -90,12 +91,17 @@ struct NumberedMaximum {
 template <class V>
 struct Mean {
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = true;
+  static constexpr bool kNumbers = false, kPlain = true, kDivided = true;
   V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }
   V finish(V v, V divisor) const { return (v + V::zero()) / divisor; }  // a sum of -0 is 0 by any route
+};
+
+template <class V>
+struct ScaledMean : Mean<V> {  // by the reciprocals of powers of two
+  V finish(V v, V scale) const { return (v + V::zero()) * scale; }
 };
 
 inline float raise(float x, float p) { return __builtin_powf(x, p); }
@@ -132,7 +138,7 @@ template <class V>
 struct PowerSum {
   using T = typename V::Scalar;
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = false;
+  static constexpr bool kNumbers = false, kPlain = false, kDivided = false;
   Exponent<V> power;
   explicit PowerSum(double p) : power(p) {}
   V start(int64_t = 0) const { return V::zero(); }

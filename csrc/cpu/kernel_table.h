@@ -321,8 +321,8 @@ struct PoolLines {
 };
 
 // Rows of windows of planes that are all alike, without the numbers of maxima: the same `columns` windows of
-// each. Row i of [begin, end) is row i % row_count of the list, in plane i / row_count; its input rows begin at
-// `from`, its results at `to`, both counted from the plane's first element.
+// each. Row i of [begin, end) is row i % row_count of the list, in plane i / row_count; its input rows begin
+// at `from`, its results at `to`, both counted from the plane's first element.
 struct PoolRow {
   const int64_t* from;
   int64_t from_count;
@@ -337,8 +337,8 @@ struct PoolRows {
   const PoolRow* rows;
   int64_t row_count, begin, end;
   int64_t start, stride, step, kernel, input, columns;  // as in PoolLines; 1 <= stride <= 4
-  int64_t readable;     // elements of x that may be read, needed or not
-  bool dense;           // results follow each other in memory from row to row
+  int64_t readable;                                     // elements of x that may be read, needed or not
+  bool dense;                                           // results follow each other in memory from row to row
   const void* divisor;  // mean: ... times that of each column, whole vectors of the compute type; else null
   bool scaled;          // all divisors are powers of two, and their reciprocals stand in their places
   double p;
@@ -373,9 +373,9 @@ struct PoolGradientLines {
   void* scratch;
 };
 
-// Rows of the same gradients in planes that are all alike, for windows of stride 1, or of stride 2 undilated: tap
-// t of window (start + i - t * dilation) / stride lies on input column i < `columns`. Rows are counted and listed
-// as in PoolRows; `from` are those of dy and y, `to` is that of dx and x.
+// Rows of the same gradients in planes that are all alike, for windows of stride 1, or of stride 2 undilated:
+// tap t of window (start + i - t * dilation) / stride lies on input column i < `columns`. Rows are counted
+// and listed as in PoolRows; `from` are those of dy and y, `to` is that of dx and x.
 struct PoolGradientRow {
   const int64_t* from;
   const double* weight;
@@ -390,8 +390,8 @@ struct PoolGradientRows {
   int64_t from_plane, to_plane;
   const PoolGradientRow* rows;
   int64_t row_count, begin, end;
-  // All readers are among `windows` from first_window on; column_weight begins there, and has a vector more. The
-  // lines in the scratch begin with window `low`.
+  // All readers are among `windows` from first_window on; column_weight begins there, and has a vector more.
+  // The lines in the scratch begin with window `low`.
   int64_t first_window, windows, low;
   const void* column_weight;
   int64_t start, stride, kernel, dilation, columns;

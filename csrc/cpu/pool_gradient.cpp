@@ -29,7 +29,7 @@ class PoolGradient {
         dx_(dx),
         kernel_((lanes ? active_table().pool.gradient_lanes
                        : active_table().pool.gradient_runs)[operation == PoolOperation::power]
-                                                          [static_cast<int>(dx.dtype)]),
+                                                           [static_cast<int>(dx.dtype)]),
         axes_{row_axis(0), row_axis(1)},
         tasks_(dx, lanes, {problem.axis[0].input, problem.axis[1].input, problem.axis[2].input},
                std::min(problem.axis[2].input, kColumnBlock), pool_elements(problem, dx), threads) {
@@ -38,8 +38,9 @@ class PoolGradient {
     most_rows_ = axes_[0].most * axes_[1].most;
     const int64_t columns = tasks_.column_block;
     // Most windows that hold columns of one task.
-    const int64_t windows = std::min(axis.output, axis.adaptive ? columns * axis.output / axis.input + 3
-                                                                : (columns + (axis.kernel - 1) * axis.dilation) / axis.stride + 2);
+    const int64_t windows = std::min(
+        axis.output, axis.adaptive ? columns * axis.output / axis.input + 3
+                                   : (columns + (axis.kernel - 1) * axis.dilation) / axis.stride + 2);
     lines_ = all_lines ? tasks_.rows() : lines_at_once(std::max(columns, windows), most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolGradientLine)));
     range_at_ = layout_.add(sizeof(Taps));

@@ -1,5 +1,5 @@
-// Pools of small windows along contiguous rows, and gradients of such: what lies under a row is listed once for
-// all planes.
+// Pools of small windows along contiguous rows, and gradients of such: what lies under a row is listed once
+// for all planes.
 #pragma once
 
 #include <algorithm>
@@ -102,8 +102,9 @@ class RowPool {
     groups_.set_pitch(round_up(groups_.columns, kWidestVector) * problem.axis[2].stride + reach(), x.dtype);
     list_rows();
     if (mean_) {
-      divisors_ = column_table(problem.axis[2], x.dtype, 1,
-                               [&](int64_t o) { return divisor(static_cast<double>(problem.divisor(2, o))); });
+      divisors_ = column_table(problem.axis[2], x.dtype, 1, [&](int64_t o) {
+        return divisor(static_cast<double>(problem.divisor(2, o)));
+      });
     }
   }
 
@@ -148,7 +149,8 @@ class RowPool {
     }
   }
 
-  // Elements of a run of planes, from its first one to its last in memory; none where some lie before the first.
+  // Elements of a run of planes, from its first one to its last in memory; none where some lie before the
+  // first.
   int64_t readable() const {
     int64_t last = (planes_.planes - 1) * x_.channel_stride;
     bool rising = last >= 0;
@@ -214,12 +216,12 @@ class RowPoolGradient {
         dy_(dy),
         dx_(dx),
         planes_(dx, dy),
-        kernel_(active_table().pool.gradient_rows[operation == PoolOperation::power]
-                                                 [static_cast<int>(dx.dtype)]),
+        kernel_(
+            active_table().pool.gradient_rows[operation == PoolOperation::power][static_cast<int>(dx.dtype)]),
         groups_(problem.axis[2].input, 1, reach()),
         weights_(column_table(problem.axis[2], dx.dtype, 0, [&](int64_t o) { return weight(2, o); })) {
-    groups_.set_pitch(round_up(ceil_div(groups_.columns, problem.axis[2].stride), kWidestVector) + reach() + 2,
-                      dx.dtype);
+    groups_.set_pitch(
+        round_up(ceil_div(groups_.columns, problem.axis[2].stride), kWidestVector) + reach() + 2, dx.dtype);
     list_rows();
   }
 
@@ -257,7 +259,8 @@ class RowPoolGradient {
     for (int64_t h = 0; h < inner->input; ++h) readers.push_back(inner->readers(h));
     for (const Taps& t : readers) most += static_cast<std::size_t>(t.count);
     std::size_t all = 0;
-    for (int64_t d = 0; d < outer->input; ++d) all += static_cast<std::size_t>(outer->readers(d).count) * most;
+    for (int64_t d = 0; d < outer->input; ++d)
+      all += static_cast<std::size_t>(outer->readers(d).count) * most;
     rows_.reserve(rows);
     from_.reserve(all);
     row_weights_.reserve(all);

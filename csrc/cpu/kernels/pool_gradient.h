@@ -3,8 +3,8 @@
 // its fixed order.
 //
 // Along rows, the weighted output rows are summed into a line, which is then spread over the input columns:
-// strides of 1 and 2 in pool_gradient_rows.h; else neighbouring columns under the same windows are a run, which
-// is summed once. Along channels, every lane is a channel, and no windows are better than others.
+// strides of 1 and 2 in pool_gradient_rows.h; else neighbouring columns under the same windows are a run,
+// which is summed once. Along channels, every lane is a channel, and no windows are better than others.
 #pragma once
 
 #include "cpu/kernel_table.h"

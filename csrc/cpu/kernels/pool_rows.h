@@ -1,15 +1,18 @@
 // Small windows along contiguous rows (contract: PoolRows in kernel_table.h), in two steps over a group of
 // rows of windows that stays in L1:
 //
-//   columns   the input rows under each of them become one line, with as much padding around it as the windows
+//   columns   the input rows under each of them become one line, with as much padding around it as the
+//   windows
 //             reach into
-//   windows   at every position of a line its kernel neighbours are merged, and each stride-th of these is kept
+//   windows   at every position of a line its kernel neighbours are merged, and each stride-th of these is
+//   kept
 //
-// The second step reads what the first wrote at other offsets, which a CPU can't do until the writes have left
-// its store buffer: hence the group. Windows side by side, as many taps as their stride and none outside the
-// input, need no lines: even and odd taps of what is under them are merged in registers.
+// The second step reads what the first wrote at other offsets, which a CPU can't do until the writes have
+// left its store buffer: hence the group. Windows side by side, as many taps as their stride and none outside
+// the input, need no lines: even and odd taps of what is under them are merged in registers.
 //
-// The last vector of a row is laid back over its neighbours; only rows shorter than a vector need parts of one.
+// The last vector of a row is laid back over its neighbours; only rows shorter than a vector need parts of
+// one.
 #pragma once
 
 #include "cpu/kernel_table.h"

@@ -224,9 +224,7 @@ inline VecF32 odds(VecF32 a, VecF32 b) {
   const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0xdd));
   return {_mm256_castpd_ps(_mm256_permute4x64_pd(mixed, 0xd8))};
 }
-inline VecF64 odds(VecF64 a, VecF64 b) {
-  return {_mm256_permute4x64_pd(_mm256_unpackhi_pd(a.v, b.v), 0xd8)};
-}
+inline VecF64 odds(VecF64 a, VecF64 b) { return {_mm256_permute4x64_pd(_mm256_unpackhi_pd(a.v, b.v), 0xd8)}; }
 inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
   const __m256 first = _mm256_unpacklo_ps(a.v, b.v), second = _mm256_unpackhi_ps(a.v, b.v);
   low->v = _mm256_permute2f128_ps(first, second, 0x20);

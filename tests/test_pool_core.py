@@ -1,6 +1,8 @@
 """The compiled pools against windows written out one by one: every table, both layouts, any strides."""
 
+import ctypes
 import itertools
+import mmap
 
 import ml_dtypes
 import numpy as np
@@ -27,6 +29,8 @@ CASES = [
     ((7, 40), (2, 33), 5, "full", 1, False),
     ((5, 6, 7), 2, None, 0, 1, False),
     ((6, 5, 9), 3, 2, 1, 1, True),
+    ((4, 5, 18), 2, 2, 0, 1, False),
+    ((2, 3000), (2, 3), (1, 2), (0, 1), 1, False),
 ]
 IDS = [f"{size}-k{k}-s{s}-p{p}-d{d}{'-ceil' if c else ''}" for size, k, s, p, d, c in CASES]
 
@@ -317,12 +321,125 @@ def test_threads_batches_and_places_change_no_bit():
             mean = _core.avg_pool(2, given, 3, 2, 1, 1, False, False, None, data_format, None)
             dmax = _core.max_pool_grad(2, upstream, indices, given.shape, data_format)
             davg = _core.avg_pool_grad(2, upstream, given.shape, 3, 2, 1, 1, False, False, None, data_format)
-            results.append((y, indices, mean, dmax, davg))
+            rows = _core.max_pool(2, given, 3, 2, 1, 1, False, False, data_format, None)
+            pairs = _core.max_pool(2, given, 2, 2, 0, 1, False, False, data_format, None)
+            np.testing.assert_array_equal(rows, y)
+            results.append((y, indices, mean, dmax, davg, rows, pairs))
         for other in results[1:]:
             for a, b in zip(results[0], other, strict=True):
                 np.testing.assert_array_equal(a, b)
         one = _core.avg_pool(2, given[3], 3, 2, 1, 1, False, False, None, data_format, None)
         np.testing.assert_array_equal(one, results[0][2][3])
+
+
+# kernel, stride and padding along both axes
+ROW_WINDOWS = [
+    (2, 2, 0),
+    (4, 4, 0),
+    (3, 3, 0),
+    (2, 2, 1),
+    (3, 2, 0),
+    (3, 2, 1),
+    (3, 1, 1),
+    (2, 1, 0),
+    (5, 4, 2),
+    (1, 2, 0),
+    (5, 2, 2),
+]
+ROW_WIDTHS = [5, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130]
+
+
+def padded_windows(x, window, fill):
+    """(N, C, rows, columns, taps) of square windows, `fill` around the planes."""
+    kernel, stride, padding = window
+    wide = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)], constant_values=fill)
+    views = np.lib.stride_tricks.sliding_window_view(wide, (kernel, kernel), axis=(2, 3))
+    views = views[:, :, ::stride, ::stride]
+    return views.reshape(*views.shape[:4], -1)
+
+
+@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("window", ROW_WINDOWS, ids=str)
+def test_rows_of_every_width(window, dtype):
+    """Widths around whole vectors, NaN and -Inf, planes that follow each other, on one and two threads."""
+    for width in ROW_WIDTHS:
+        x = sample((2, 3, 9, width), dtype, seed=width, special=True)
+        expected = padded_windows(x, window, -np.inf).max(axis=-1)
+        z = sample((2, 3, 9, width), dtype, seed=width)
+        taps = padded_windows(z.astype(np.float64), window, 0.0)
+        for threads in (1, 2):
+            _core.set_num_threads(threads)
+            y = _core.max_pool(2, x, *window, 1, False, False, "channels_first", None)
+            np.testing.assert_array_equal(y, expected)
+            mean = _core.avg_pool(2, z, *window, 1, False, True, None, "channels_first", None)
+            assert_close(mean, taps.mean(axis=-1), dtype)
+            norm = _core.lp_pool(2, z, 2, *window, False, "channels_first")
+            assert_close(norm, np.sqrt((taps**2).sum(axis=-1)), dtype, factor=4)
+
+
+@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("window", ROW_WINDOWS, ids=str)
+def test_gradient_rows_of_every_width(window, dtype):
+    """Each window's share of dy, added where its taps lie."""
+    kernel, stride, padding = window
+    for width in ROW_WIDTHS:
+        shape = (2, 3, 9, width)
+        rows, columns = ((n + 2 * padding - kernel) // stride + 1 for n in shape[2:])
+        dy = sample((2, 3, rows, columns), dtype, seed=width)
+        wide = np.zeros((2, 3, 9 + 2 * padding, width + 2 * padding))
+        for a, b in itertools.product(range(kernel), repeat=2):
+            wide[:, :, a : a + rows * stride : stride, b : b + columns * stride : stride][
+                :, :, :rows, :columns
+            ] += dy.astype(np.float64)
+        expected = wide[:, :, padding : padding + 9, padding : padding + width] / kernel**2
+        for threads in (1, 2):
+            _core.set_num_threads(threads)
+            dx = _core.avg_pool_grad(2, dy, shape, *window, 1, False, True, None, "channels_first")
+            assert_close(dx, expected, dtype)
+
+
+def test_planes_in_any_order_of_memory():
+    x = sample((3, 4, 9, 14), np.float32, special=True)
+    room = np.zeros((5, 7, 20, 14), np.float32)
+    for view in (x[::-1, ::-1, ::-1][::-1, ::-1, ::-1], room[1:4, 6:2:-1, 19:1:-2], room[:3, :4, 3:12]):
+        view[...] = x
+        for window in ROW_WINDOWS:
+            y = _core.max_pool(2, view, *window, 1, False, False, "channels_first", None)
+            np.testing.assert_array_equal(y, padded_windows(x, window, -np.inf).max(axis=-1))
+
+
+def test_means_by_powers_of_two_are_divisions():
+    x = sample((2, 3, 8, 30), np.float32)
+    for kernel, divisor in ((2, None), (4, None), (3, 2), (3, 2**40), (2, 6), (2, -4)):
+        y = _core.avg_pool(2, x, kernel, kernel, 0, 1, False, True, 1, "channels_first", None)
+        mean = _core.avg_pool(2, x, kernel, kernel, 0, 1, False, True, divisor, "channels_first", None)
+        np.testing.assert_array_equal(mean, y / np.float32(divisor or kernel**2))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="memory has no protection here")
+def test_nothing_is_read_beyond_the_input():
+    """The input ends where a page without access begins: one element too far is a crash."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
+    for width, window in itertools.product((5, 7, 8, 13, 14, 17), ROW_WINDOWS):
+        shape = (1, 2, 6, width)
+        count = 12 * width
+        x = np.frombuffer(memory, np.float32, count, page - 4 * count).reshape(shape)
+        x[...] = sample(shape, np.float32, seed=width)
+        y = _core.max_pool(2, x, *window, 1, False, False, "channels_first", None)
+        np.testing.assert_array_equal(y, padded_windows(x, window, -np.inf).max(axis=-1))
+        kernel, stride, padding = window
+        dy_shape = (1, 2, *((n + 2 * padding - kernel) // stride + 1 for n in shape[2:]))
+        count = int(np.prod(dy_shape))
+        dy = np.frombuffer(memory, np.float32, count, page - 4 * count).reshape(dy_shape)
+        dy[...] = 1
+        dx = _core.avg_pool_grad(2, dy, shape, *window, 1, False, True, None, "channels_first")
+        assert np.isfinite(dx).all()
 
 
 def test_out_is_filled_whatever_it_is():

@@ -1,6 +1,7 @@
 #include "cpu/pool.h"
 
 #include "cpu/dispatch.h"
+#include "cpu/pool_rows.h"
 #include "cpu/pool_tasks.h"
 #include "cpu/pool_turned.h"
 
@@ -59,7 +60,7 @@ class Pool {
         item_(size_of(x.dtype)),
         walk_(choose_walk(problem.axis[2], lanes)),
         kernel_(choose_kernel()),
-        axes_{row_axis(0), row_axis(1)},
+        axes_{window_axis(problem, 0), window_axis(problem, 1)},
         tasks_(x, lanes, {problem.axis[0].output, problem.axis[1].output, problem.axis[2].output},
                column_block(problem.axis[2], walk_), pool_elements(problem, x), threads) {
     const int64_t item = size_of(compute_dtype(x.dtype)), columns = tasks_.column_block;
@@ -107,13 +108,6 @@ class Pool {
                         : walk_ == Walk::window ? pool.window
                                                 : pool.sliding;
     return walks[static_cast<int>(operation_)][static_cast<int>(x_.dtype)];
-  }
-
-  RowAxis row_axis(int i) const {
-    const PoolAxis& axis = problem_.axis[i];
-    return RowAxis(
-        axis.output, axis.dilation, axis.output, [&](int64_t o) { return axis.taps(o); },
-        [&](int64_t o) { return problem_.divisor(i, o); });
   }
 
   // The tables of a task's columns.
@@ -204,6 +198,9 @@ void pool(const PoolProblem& problem, PoolOperation operation, double p, const I
   const bool lanes = channels_last && x.channels > 1;
   const Machine machine = Machine::current();
   const FlatPlanes flat(problem, x, y, lanes, indices == nullptr);
+  if (!lanes && !indices && RowPool::serves(flat.problem)) {
+    return RowPool(flat.problem, operation, p, flat.large, flat.small).run(machine.threads);
+  }
   const TurnedPlanes turned(machine, {flat.large}, flat.small);
   if (!lanes && turned.pay()) {
     const int64_t width = turned.width();

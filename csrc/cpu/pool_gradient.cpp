@@ -1,5 +1,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/pool.h"
+#include "cpu/pool_rows.h"
 #include "cpu/pool_tasks.h"
 #include "cpu/pool_turned.h"
 
@@ -26,32 +27,29 @@ class PoolGradient {
         p_(p),
         dy_(dy),
         dx_(dx),
-        stride_(shifted_stride(problem.axis[2])),
-        runs_(lanes || stride_ == 0),
         kernel_((lanes ? active_table().pool.gradient_lanes
-                       : active_table().pool.gradient_row)[operation == PoolOperation::power]
-                                                          [static_cast<int>(dx.dtype)]),
+                       : active_table().pool.gradient_runs)[operation == PoolOperation::power]
+                                                           [static_cast<int>(dx.dtype)]),
         axes_{row_axis(0), row_axis(1)},
         tasks_(dx, lanes, {problem.axis[0].input, problem.axis[1].input, problem.axis[2].input},
                std::min(problem.axis[2].input, kColumnBlock), pool_elements(problem, dx), threads) {
     const PoolAxis& axis = problem.axis[2];
     const int64_t item = size_of(compute_dtype(dx.dtype));
     most_rows_ = axes_[0].most * axes_[1].most;
-    const int64_t columns = tasks_.column_block, reach = (axis.kernel - 1) * axis.dilation;
+    const int64_t columns = tasks_.column_block;
     // Most windows that hold columns of one task.
-    const int64_t windows = std::min(axis.output, axis.adaptive ? columns * axis.output / axis.input + 3
-                                                                : (columns + reach) / axis.stride + 2);
-    // Lines, and sums of even and odd columns: see sum_readers() in kernels/pool_gradient.h.
-    const int64_t line = std::max(stride_ ? columns + reach + 1 : columns, windows);
+    const int64_t windows = std::min(
+        axis.output, axis.adaptive ? columns * axis.output / axis.input + 3
+                                   : (columns + (axis.kernel - 1) * axis.dilation) / axis.stride + 2);
     lines_ = all_lines ? tasks_.rows() : lines_at_once(std::max(columns, windows), most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolGradientLine)));
     range_at_ = layout_.add(sizeof(Taps));
     dy_rows_at_ = layout_.add(lines_ * most_rows_ * 8);
     y_rows_at_ = layout_.add(lines_ * most_rows_ * 8);
     row_weights_at_ = layout_.add(lines_ * most_rows_ * 8);
-    runs_at_ = layout_.add(runs_ ? columns * static_cast<int64_t>(sizeof(ReaderRun)) : 0);
+    runs_at_ = layout_.add(columns * static_cast<int64_t>(sizeof(ReaderRun)));
     weights_at_ = layout_.add(windows * item);
-    scratch_at_ = layout_.add(5 * (lines_ * line + kMostLanes) * item);
+    scratch_at_ = layout_.add((windows + kMostLanes) * item);
   }
 
   void run(const PoolGradientData& data, int threads) const {
@@ -76,12 +74,6 @@ class PoolGradient {
   }
 
  private:
-  // As PoolGradientLines wants it.
-  static int64_t shifted_stride(const PoolAxis& axis) {
-    const bool shifted = axis.stride == 1 || (axis.stride == 2 && axis.dilation == 1);
-    return !axis.adaptive && shifted ? axis.stride : 0;
-  }
-
   RowAxis row_axis(int i) const {
     const PoolAxis& axis = problem_.axis[i];
     return RowAxis(
@@ -104,7 +96,6 @@ class PoolGradient {
       const bool inside = o >= inner.first && o < inner.first + inner.count;
       store_scalar(scratch + weights_at_, dx_.dtype, n, inside ? inner_weight : weight(o));
     }
-    if (!runs_) return;
     axis.reader_runs(part.column, end, reinterpret_cast<ReaderRun*>(scratch + runs_at_));
   }
 
@@ -145,10 +136,6 @@ class PoolGradient {
     r.windows = range.count;
     r.columns = part.columns;
     r.step = axis.reader_step();
-    r.start = part.column + axis.before;
-    r.stride = stride_;
-    r.kernel = axis.kernel;
-    r.dilation = axis.dilation;
     r.runs = reinterpret_cast<const ReaderRun*>(scratch + runs_at_);
     r.dy_pitch = dy_.stride[2];
     r.dx_pitch = dx_.stride[2];
@@ -161,8 +148,6 @@ class PoolGradient {
   const PoolProblem& problem_;
   const double p_;
   const ImageView dy_, dx_;
-  const int64_t stride_;
-  const bool runs_;
   void (*const kernel_)(const PoolGradientLines&);
   const RowAxis axes_[2];
   const RowTasks tasks_;
@@ -179,6 +164,9 @@ void pool_gradient(const PoolProblem& problem, PoolOperation operation, double p
   const bool lanes = channels_last && dx.channels > 1;
   const Machine machine = Machine::current();
   const FlatPlanes flat(problem, dx, dy, lanes, true);
+  if (!lanes && RowPoolGradient::serves(flat.problem)) {
+    return RowPoolGradient(flat.problem, operation, p, flat.small, flat.large).run(x, y, machine.threads);
+  }
   std::vector<ImageView> in = {flat.small};
   if (operation == PoolOperation::power) {
     in.insert(in.end(), {flat.large, flat.small});

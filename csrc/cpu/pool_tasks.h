@@ -200,4 +200,11 @@ struct RowAxis {
   double divisor_of(int64_t o) const { return divisor[static_cast<std::size_t>(o)]; }
 };
 
+inline RowAxis window_axis(const PoolProblem& problem, int i) {
+  const PoolAxis& axis = problem.axis[i];
+  return RowAxis(
+      axis.output, axis.dilation, axis.output, [&](int64_t o) { return axis.taps(o); },
+      [&](int64_t o) { return problem.divisor(i, o); });
+}
+
 }  // namespace fastconv::cpu

@@ -59,13 +59,14 @@ constexpr test::VecArithmetic<T> arithmetic() {
     select((x < y) & is_nan(x), x, y).store(r);
   };
   t.reduce_add = [](P a) { return reduce_add(V::load(a)); };
-  if constexpr (sizeof(T) == 4)
-    t.interleave = [](P a, P b, T* low, T* high) {
-      V first, second;
-      interleave(V::load(a), V::load(b), &first, &second);
-      first.store(low);
-      second.store(high);
-    };
+  t.evens = [](P a, P b, T* r) { evens(V::load(a), V::load(b)).store(r); };
+  t.odds = [](P a, P b, T* r) { odds(V::load(a), V::load(b)).store(r); };
+  t.interleave = [](P a, P b, T* low, T* high) {
+    V first, second;
+    interleave(V::load(a), V::load(b), &first, &second);
+    first.store(low);
+    second.store(high);
+  };
   t.transpose = [](T* square) {
     V rows[V::kLanes];
     for (int i = 0; i < V::kLanes; ++i) rows[i] = V::load(square + i * V::kLanes);

@@ -37,8 +37,10 @@ struct VecArithmetic {
   void (*select_less_or_equal)(const T* a, const T* b, T* r);  // of a < b | a == b
   void (*select_less_and_nan)(const T* a, const T* b, T* r);   // of a < b & is_nan(a)
   T (*reduce_add)(const T* a);
-  void (*interleave)(const T* a, const T* b, T* low, T* high);  // null where there is none
-  void (*transpose)(T* square);                                 // lanes x lanes, in place
+  void (*evens)(const T* a, const T* b, T* r);
+  void (*odds)(const T* a, const T* b, T* r);
+  void (*interleave)(const T* a, const T* b, T* low, T* high);
+  void (*transpose)(T* square);  // lanes x lanes, in place
 };
 
 template <class S>

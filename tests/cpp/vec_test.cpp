@@ -178,13 +178,15 @@ void check_whole_vectors(const VecArithmetic<T>& v) {
   std::vector<T> a(lanes);
   for (std::size_t i = 0; i < lanes; ++i) a[i] = static_cast<T>(1 << i);
   CHECK(v.reduce_add(a.data()) == static_cast<T>((1 << lanes) - 1), "%s reduce_add", isa_name);
-  if (v.interleave) {
-    std::vector<T> b(lanes), pairs(2 * lanes);
-    for (std::size_t i = 0; i < lanes; ++i) b[i] = -a[i];
-    v.interleave(a.data(), b.data(), pairs.data(), pairs.data() + lanes);
-    for (std::size_t i = 0; i < 2 * lanes; ++i)
-      CHECK(pairs[i] == (i % 2 ? b : a)[i / 2], "%s interleave at %zu", isa_name, i);
-  }
+  std::vector<T> b(lanes), pairs(2 * lanes), again(2 * lanes);
+  for (std::size_t i = 0; i < lanes; ++i) b[i] = -a[i];
+  v.interleave(a.data(), b.data(), pairs.data(), pairs.data() + lanes);
+  for (std::size_t i = 0; i < 2 * lanes; ++i)
+    CHECK(pairs[i] == (i % 2 ? b : a)[i / 2], "%s interleave at %zu", isa_name, i);
+  v.evens(pairs.data(), pairs.data() + lanes, again.data());
+  v.odds(pairs.data(), pairs.data() + lanes, again.data() + lanes);
+  for (std::size_t i = 0; i < 2 * lanes; ++i)
+    CHECK(again[i] == (i < lanes ? a : b)[i % lanes], "%s evens and odds at %zu", isa_name, i);
   std::vector<T> square(lanes * lanes);
   for (std::size_t i = 0; i < square.size(); ++i) square[i] = static_cast<T>(i);
   v.transpose(square.data());

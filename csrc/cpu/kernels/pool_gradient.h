@@ -3,12 +3,8 @@
 // its fixed order.
 //
 // Along rows, the weighted output rows are summed into a line, which is then spread over the input columns:
-//
-//   stride 1   column i takes line[i + reach - t * dilation] of each tap t, in shifted vectors
-//   stride 2   even and odd columns take the even and odd taps of undilated windows, and are interleaved
-//   others     neighbouring columns under the same windows are a run, which is summed once
-//
-// Along channels, every lane is a channel, and no windows are better than others.
+// strides of 1 and 2 in pool_gradient_rows.h; else neighbouring columns under the same windows are a run,
+// which is summed once. Along channels, every lane is a channel, and no windows are better than others.
 #pragma once
 
 #include "cpu/kernel_table.h"
@@ -37,43 +33,20 @@ struct PowerGradient {
   }
 };
 
-// line[q], q < size, = the sum over the line's rows of window low + q's part; zero where there is no window.
+// line[q], q < count: the sum over a line's rows of window first + q's part.
 template <class V, class S, class Gradient>
-void sum_rows(const PoolGradientLines& r, const PoolGradientLine& from, const Gradient& gradient, int64_t low,
-              int64_t size, typename V::Scalar* line) {
+void sum_rows(const PoolGradientLine& from, const Gradient& gradient, int64_t first, int64_t count,
+              const typename V::Scalar* column_weight, typename V::Scalar* line) {
   using T = typename V::Scalar;
-  const int64_t begin = r.first_window - low, end = begin + r.windows;
-  const T* column_weight = static_cast<const T*>(r.column_weight);
-  for (int64_t q = begin; q < end; q += V::kLanes) {
-    const int count = lanes_left<V>(q, end);
+  for (int64_t q = 0; q < count; q += V::kLanes) {
+    const int lanes = lanes_left<V>(q, count);
     V sum = V::zero();
     for (int64_t k = 0; k < from.row_count; ++k) {
-      const V dy = load_some<V>(static_cast<const S*>(from.dy[k]) + low + q, count);
-      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(from.y[k]) + low + q, count) : dy;
+      const V dy = load_some<V>(static_cast<const S*>(from.dy[k]) + first + q, lanes);
+      const V y = Gradient::kPower ? load_some<V>(static_cast<const S*>(from.y[k]) + first + q, lanes) : dy;
       sum = sum + V::all(static_cast<T>(from.row_weight[k])) * gradient.upstream(dy, y);
     }
-    (sum * V::load_partial(column_weight + q - begin, count)).store(line + q);
-  }
-  for (int64_t q = 0; q < begin; ++q) line[q] = 0;
-  for (int64_t q = end; q < size; ++q) line[q] = 0;
-}
-
-// sums[i] = the sum over n < taps of line[i + from - n * distance].
-template <class V>
-void add_shifted(const typename V::Scalar* line, int64_t from, int64_t distance, int64_t taps, int64_t count,
-                 typename V::Scalar* sums) {
-  for (int64_t i = 0; i < count; i += V::kLanes) {
-    V sum = taps > 0 ? V::load(line + i + from) : V::zero();
-    for (int64_t n = 1; n < taps; ++n) sum = sum + V::load(line + i + from - n * distance);
-    sum.store(sums + i);
-  }
-}
-
-template <class T>
-void interleave(const T* __restrict even, const T* __restrict odd, int64_t pairs, T* __restrict to) {
-  for (int64_t i = 0; i < pairs; ++i) {
-    to[2 * i] = even[i];
-    to[2 * i + 1] = odd[i];
+    (sum * V::load_partial(column_weight + q, lanes)).store(line + q);
   }
 }
 
@@ -88,68 +61,19 @@ void store_run(const PoolGradientLine& to, const Gradient& gradient, V sum, int6
   }
 }
 
-template <class V, class S, class Gradient>
-void spread_runs(const PoolGradientLines& r, const Gradient& gradient) {
+template <class V, class S, template <class> class Gradient>
+void pool_gradient_runs(const PoolGradientLines& r) {
   using T = typename V::Scalar;
+  const Gradient<V> gradient(r.p);
   T* const line = static_cast<T*>(r.scratch);
   for (const PoolGradientLine* to = r.lines; to < r.lines + r.line_count; ++to) {
-    sum_rows<V, S>(r, *to, gradient, r.first_window, r.windows, line);
+    sum_rows<V, S>(*to, gradient, r.first_window, r.windows, static_cast<const T*>(r.column_weight), line);
     const ReaderRun* run = r.runs;
     for (int64_t column = 0; column < r.columns; column += run->columns, ++run) {
       const T* windows = line + run->readers.first - r.first_window;
       T sum = 0;
       for (int64_t n = 0; n < run->readers.count; ++n) sum += windows[n * r.step];
       store_run<V, S>(*to, gradient, V::all(sum), column, column + run->columns, r.columns);
-    }
-  }
-}
-
-// The sums of each line's columns, `pitch` apart. Lines follow each other at whole windows' distance, so that
-// shifted vectors run through all of them; what lies between them is of no use.
-template <class T>
-struct LineSums {
-  const T* sums;
-  int64_t pitch;
-};
-
-template <class V, class S, class Gradient>
-LineSums<typename V::Scalar> sum_readers(const PoolGradientLines& r, const Gradient& gradient) {
-  using T = typename V::Scalar;
-  constexpr int64_t kSlack = 16;  // that vectors may read and write beyond
-  const int64_t odd_start = r.stride == 2 ? r.start % 2 : 0;
-  const int64_t reach = r.stride == 2 ? (r.kernel - 1) / 2 : (r.kernel - 1) * r.dilation;
-  const int64_t low = r.start / r.stride - reach;
-  const int64_t size = (r.columns + odd_start + r.stride - 1) / r.stride + reach;
-  const int64_t all = r.line_count * size, count = all - reach;
-  T* line = static_cast<T*>(r.scratch);
-  for (int64_t i = 0; i < r.line_count; ++i)
-    sum_rows<V, S>(r, r.lines[i], gradient, low, size, line + i * size);
-  T* const sums = line + all + kSlack;
-  if (r.stride == 1) {
-    add_shifted<V>(line, reach, r.dilation, r.kernel, count, sums);
-    return {sums, size};
-  }
-  T* const odd = sums + all + kSlack;
-  T* const both = odd + all + kSlack;
-  add_shifted<V>(line, reach, 1, (r.kernel + 1) / 2, count, sums);
-  add_shifted<V>(line, reach, 1, r.kernel / 2, count, odd);
-  interleave(sums, odd, count, both);
-  return {both + odd_start, 2 * size};
-}
-
-template <class V, class S, template <class> class Gradient>
-void pool_gradient_row(const PoolGradientLines& r) {
-  const Gradient<V> gradient(r.p);
-  if (r.stride == 0) return spread_runs<V, S>(r, gradient);
-  LineSums<typename V::Scalar> from = sum_readers<V, S>(r, gradient);
-  for (int64_t n = 0; n < r.line_count; ++n, from.sums += from.pitch) {
-    const PoolGradientLine& to = r.lines[n];
-    const int64_t end = writable<S>(r.lines, r.line_count, n, r.columns, &PoolGradientLine::dx);
-    for (int64_t i = 0; i < r.columns; i += V::kLanes) {
-      const int count = lanes_left<V>(i, end);
-      const V sum = V::load(from.sums + i);
-      const V x = Gradient<V>::kPower ? load_some<V>(static_cast<const S*>(to.x) + i, count) : sum;
-      store_some(static_cast<S*>(to.dx) + i, count, gradient.downstream(sum, x));
     }
   }
 }

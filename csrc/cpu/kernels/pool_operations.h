@@ -6,6 +6,7 @@
 //   merge(a, b)             the values of two groups of elements as one; b's come later
 //   finish(v, divisor)      the result
 //   kPlain                  one element seen is that element itself
+//   kDivided                finish() divides
 //
 // A wide window is the merged values of its halves, each of them so made, down to kLongestPart elements:
 // float32 sums of a million elements keep their accuracy.
@@ -60,7 +61,7 @@ V lowest() {
 template <class V>
 struct Maximum {
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = true;
+  static constexpr bool kNumbers = false, kPlain = true, kDivided = false;
   V start(int64_t = 0) const { return lowest<V>(); }
   // max() returns its second argument when one is NaN: one that is already there stays.
   void add(V& state, V x, int64_t) const { state = select(is_nan(x), x, max(x, state)); }
@@ -90,12 +91,17 @@ struct NumberedMaximum {
 template <class V>
 struct Mean {
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = true;
+  static constexpr bool kNumbers = false, kPlain = true, kDivided = true;
   V start(int64_t = 0) const { return V::zero(); }
   void add(V& state, V x, int64_t) const { state = state + x; }
   V value(V state) const { return state; }
   V merge(V a, V b) const { return a + b; }
   V finish(V v, V divisor) const { return (v + V::zero()) / divisor; }  // a sum of -0 is 0 by any route
+};
+
+template <class V>
+struct ScaledMean : Mean<V> {  // by the reciprocals of powers of two
+  V finish(V v, V scale) const { return (v + V::zero()) * scale; }
 };
 
 inline float raise(float x, float p) { return __builtin_powf(x, p); }
@@ -132,7 +138,7 @@ template <class V>
 struct PowerSum {
   using T = typename V::Scalar;
   using State = V;
-  static constexpr bool kNumbers = false, kPlain = false;
+  static constexpr bool kNumbers = false, kPlain = false, kDivided = false;
   Exponent<V> power;
   explicit PowerSum(double p) : power(p) {}
   V start(int64_t = 0) const { return V::zero(); }
@@ -146,16 +152,45 @@ struct PowerSum {
 
 // Calls walk(operation) with what the lines ask for.
 template <class V, PoolOperation kOperation, class Walk>
-void with_operation(const PoolLines& r, const Walk& walk) {
+void with_operation(double p, const Walk& walk) {
   if constexpr (kOperation == PoolOperation::mean) {
     walk(Mean<V>());
   } else if constexpr (kOperation == PoolOperation::power) {
-    walk(PowerSum<V>(r.p));
-  } else if (r.lines->indices) {
-    walk(NumberedMaximum<V>());
+    walk(PowerSum<V>(p));
   } else {
     walk(Maximum<V>());
   }
+}
+template <class V, PoolOperation kOperation, class Walk>
+void with_operation(const PoolLines& r, const Walk& walk) {
+  if constexpr (kOperation == PoolOperation::max) {
+    if (r.lines->indices) return walk(NumberedMaximum<V>());
+  }
+  with_operation<V, kOperation>(r.p, walk);
+}
+
+template <class T>
+void fill(T* p, int64_t count, T value) {
+  for (int64_t i = 0; i < count; ++i) p[i] = value;
+}
+
+// The first `count` lanes of v, the others as if nothing had been seen.
+template <class V, class Operation>
+V masked(const Operation& operation, V v, int count) {
+  using T = typename V::Scalar;
+  static constexpr T kLane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return select(V::load(kLane) < V::all(static_cast<T>(count)), v, operation.value(operation.start()));
+}
+
+// What of a line's `size` positions, the first of them input column `start`, lies in the input.
+struct LineSpan {
+  int64_t begin, end;
+};
+inline LineSpan inside(int64_t start, int64_t input, int64_t size) {
+  LineSpan span = {start < 0 ? -start : 0, input - start < size ? input - start : size};
+  if (span.begin > size) span.begin = size;
+  if (span.end < span.begin) span.end = span.begin;
+  return span;
 }
 
 // The divisors of a line's windows [column, column + count), as vectors; ones where the operation has none.

@@ -26,6 +26,16 @@ struct ZeroedAhead {
   // False where one of the indices is no position. Looked through before anything is added: the additions
   // then run without a branch.
   bool reach(const int64_t* indices, int64_t count) {
+    if (zeroed == positions) {
+      std::uint64_t outside =
+          0;  // the highest bit is set where an index, or what it leaves behind it, is below 0
+      const std::uint64_t last = static_cast<std::uint64_t>(positions) - 1;
+      for (int64_t i = 0; i < count; ++i) {
+        const std::uint64_t at = static_cast<std::uint64_t>(indices[i]);
+        outside |= at | (last - at);
+      }
+      return outside >> 63 == 0;
+    }
     std::uint64_t farthest = 0;  // negative ones are far
     for (int64_t i = 0; i < count; ++i) {
       const std::uint64_t at = static_cast<std::uint64_t>(indices[i]);
@@ -63,7 +73,9 @@ bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
   constexpr int64_t kChunk = 256;
   T room[kChunk];
   ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
+  constexpr int64_t kSmallPlane = 4096;
   const bool single = s.channels == 1 && s.pitch == 1;
+  if (single && s.positions <= kSmallPlane) target.zero_until(s.positions);
   const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t begin = 0; begin < inner; begin += kChunk) {

@@ -23,11 +23,6 @@ namespace {
 // Elements beyond the end of a line that vectors may read, to no effect.
 constexpr int kSlack = 16;
 
-template <class T>
-void fill(T* p, int64_t count, T value) {
-  for (int64_t i = 0; i < count; ++i) p[i] = value;
-}
-
 // Positions [begin, end) of a line: each row added in turn. kRows unrolls the commonest heights; 0 is any.
 template <class V, class S, int kRows, class Operation>
 void combine_rows(const PoolLine& line, const Operation& operation, int64_t start, int64_t begin, int64_t end,
@@ -51,17 +46,6 @@ void combine_rows(const PoolLine& line, const Operation& operation, int64_t star
   for (; q + V::kLanes <= end; q += V::kLanes) combine(q, [](const S* p) { return load_as(p, V{}); });
   const int rest = static_cast<int>(end - q);
   if (rest > 0) combine(q, [rest](const S* p) { return load_partial_as(p, rest, V{}); });
-}
-
-// What of a line's `size` positions, the first of them input column r.start, lies in the input.
-struct LineSpan {
-  int64_t begin, end;
-};
-inline LineSpan inside(const PoolLines& r, int64_t size) {
-  LineSpan span = {r.start < 0 ? -r.start : 0, r.input - r.start < size ? r.input - r.start : size};
-  if (span.begin > size) span.begin = size;
-  if (span.end < span.begin) span.end = span.begin;
-  return span;
 }
 
 // Writes up to a vector beyond.
@@ -194,7 +178,7 @@ void slide_lines(const PoolLines& r, const Operation& operation) {
   // Of small strides all deals are made.
   const int64_t deals = r.stride <= reach || r.stride <= 4 ? r.stride : reach + 1;
   const int64_t line_pitch = r.line_count * size + kSlack, pitch = count + kSlack;
-  const LineSpan span = inside(r, size);
+  const LineSpan span = inside(r.start, r.input, size);
   int64_t* offset = static_cast<int64_t*>(r.scratch);
   T* const lines = reinterpret_cast<T*>(offset + r.kernel);
   T* const dealt = lines + kStreams * line_pitch;

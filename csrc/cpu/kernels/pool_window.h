@@ -9,14 +9,6 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// The first `count` lanes of v, the others as if nothing had been seen.
-template <class V, class Operation>
-V masked(const Operation& operation, V v, int count) {
-  using T = typename V::Scalar;
-  static constexpr T kLane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return select(V::load(kLane) < V::all(static_cast<T>(count)), v, operation.value(operation.start()));
-}
-
 // Rows [begin, end) of a window.
 template <class V, class S, class Operation>
 V reduce_window(const PoolLine& line, const Operation& operation, int64_t begin, int64_t end, Taps window) {

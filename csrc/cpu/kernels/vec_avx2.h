@@ -220,10 +220,20 @@ inline VecF32 evens(VecF32 a, VecF32 b) {
 inline VecF64 evens(VecF64 a, VecF64 b) {
   return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
 }
+inline VecF32 odds(VecF32 a, VecF32 b) {
+  const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0xdd));
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(mixed, 0xd8))};
+}
+inline VecF64 odds(VecF64 a, VecF64 b) { return {_mm256_permute4x64_pd(_mm256_unpackhi_pd(a.v, b.v), 0xd8)}; }
 inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
   const __m256 first = _mm256_unpacklo_ps(a.v, b.v), second = _mm256_unpackhi_ps(a.v, b.v);
   low->v = _mm256_permute2f128_ps(first, second, 0x20);
   high->v = _mm256_permute2f128_ps(first, second, 0x31);
+}
+inline void interleave(VecF64 a, VecF64 b, VecF64* low, VecF64* high) {
+  const __m256d first = _mm256_unpacklo_pd(a.v, b.v), second = _mm256_unpackhi_pd(a.v, b.v);
+  low->v = _mm256_permute2f128_pd(first, second, 0x20);
+  high->v = _mm256_permute2f128_pd(first, second, 0x31);
 }
 
 inline void stream_line(void* to, const void* from) {

@@ -211,11 +211,25 @@ inline VecF64 evens(VecF64 a, VecF64 b) {
   const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
   return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
 }
+inline VecF32 odds(VecF32 a, VecF32 b) {
+  const __m512i lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(a.v, lanes, b.v)};
+}
+inline VecF64 odds(VecF64 a, VecF64 b) {
+  const __m512i lanes = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+  return {_mm512_permutex2var_pd(a.v, lanes, b.v)};
+}
 inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
   const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
   const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
   low->v = _mm512_permutex2var_ps(a.v, first, b.v);
   high->v = _mm512_permutex2var_ps(a.v, second, b.v);
+}
+inline void interleave(VecF64 a, VecF64 b, VecF64* low, VecF64* high) {
+  const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+  const __m512i second = _mm512_add_epi64(first, _mm512_set1_epi64(4));
+  low->v = _mm512_permutex2var_pd(a.v, first, b.v);
+  high->v = _mm512_permutex2var_pd(a.v, second, b.v);
 }
 inline void stream_line(void* to, const void* from) {
   _mm512_stream_si512(static_cast<__m512i*>(to), _mm512_loadu_si512(from));

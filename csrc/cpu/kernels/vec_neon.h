@@ -171,9 +171,15 @@ inline void store_partial_as(BFloat16* p, int count, VecF32 a) { store_u16(p, na
 
 inline VecF32 evens(VecF32 a, VecF32 b) { return {vuzp1q_f32(a.v, b.v)}; }
 inline VecF64 evens(VecF64 a, VecF64 b) { return {vuzp1q_f64(a.v, b.v)}; }
+inline VecF32 odds(VecF32 a, VecF32 b) { return {vuzp2q_f32(a.v, b.v)}; }
+inline VecF64 odds(VecF64 a, VecF64 b) { return {vuzp2q_f64(a.v, b.v)}; }
 inline void interleave(VecF32 a, VecF32 b, VecF32* low, VecF32* high) {
   low->v = vzip1q_f32(a.v, b.v);
   high->v = vzip2q_f32(a.v, b.v);
+}
+inline void interleave(VecF64 a, VecF64 b, VecF64* low, VecF64* high) {
+  low->v = vzip1q_f64(a.v, b.v);
+  high->v = vzip2q_f64(a.v, b.v);
 }
 
 inline void stream_line(void* to, const void* from) { __builtin_memcpy(to, from, 64); }

@@ -14,8 +14,8 @@
 //   load_as(p, V{}) load_partial_as(p, n, V{}) store_as(p, a) store_partial_as(p, n, a)
 //                             the same with conversion from and to a storage type (float16, bfloat16), ties
 //                             to even
-//   evens(a, b)               lanes 0, 2, 4, ... of a followed by those of b
-//   interleave(a, b, &low, &high)   a0 b0 a1 b1 ... (float32)
+//   evens(a, b) odds(a, b)    lanes 0, 2, 4, ... (1, 3, 5, ...) of a followed by those of b
+//   interleave(a, b, &low, &high)   a0 b0 a1 b1 ...
 //   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be
 //   said; stream_end()              orders such stores before later ones transpose(Vec (&r)[kLanes])  in
 //   place, r[i] lane j <-> r[j] lane i
@@ -243,6 +243,11 @@ template <class T>
 Vec<T> evens(Vec<T> a, Vec<T> b) {
   constexpr int kHalf = Vec<T>::kLanes / 2;
   return lanewise<T>([&](int i) { return i < kHalf ? a.v[2 * i] : b.v[2 * (i - kHalf)]; });
+}
+template <class T>
+Vec<T> odds(Vec<T> a, Vec<T> b) {
+  constexpr int kHalf = Vec<T>::kLanes / 2;
+  return lanewise<T>([&](int i) { return i < kHalf ? a.v[2 * i + 1] : b.v[2 * (i - kHalf) + 1]; });
 }
 template <class T>
 void interleave(Vec<T> a, Vec<T> b, Vec<T>* low, Vec<T>* high) {

@@ -86,14 +86,14 @@ def aarch64() -> Path:
 
 
 def emulated() -> Path:
-    """Build everything, the Python module too, with AVX-512 and NEON in emulation."""
+    """Build everything, the Python module too, with AVX-512, its tiles and NEON in emulation."""
     require("cmake")
     require_header("simde/x86/avx512.h")
     require_header("simde/arm/neon.h")
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
     return _build(
         "emulated",
-        "-DFASTCONV_EMULATED_ISAS=avx512;neon",
+        "-DFASTCONV_EMULATED_ISAS=avx512;amx;neon",
         "-DSKBUILD=ON",
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",

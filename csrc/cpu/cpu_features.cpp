@@ -10,6 +10,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 #endif
 
 namespace fastconv::cpu {
@@ -64,6 +65,29 @@ std::uint64_t enabled_state() {  // XCR0: the register files that the operating 
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+// The tiles' 8 KiB are saved for those processes alone that have asked Linux for them; its threads, later
+// ones too, and its children may then use them. Where a signal stack is too small to hold them, where a
+// sandbox refuses the call or the system does not know it, there are none.
+bool tiles_granted() {
+  constexpr long kGetPermissions = 0x1022, kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h
+  unsigned long granted = 0;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0 &&
+         syscall(SYS_arch_prctl, kGetPermissions, &granted) == 0 && (granted >> kTileData & 1) != 0;
+}
+
+// Leaf 7's bits of EDX, sub-leaf 1's of EAX, and palette 1 of leaf 0x1d: eight tiles of 16 rows of 64 bytes.
+bool has_bf16_tiles(std::uint64_t state) {
+  constexpr std::uint64_t kTileState = (1u << 17) | (1u << 18);
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
+  unsigned a, b, c, d;
+  if ((state & kTileState) != kTileState || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  if (!(d & kAmxBf16) || !(d & kAmxTile) || a < 1) return false;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & kAvx512Bf16)) return false;
+  if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d)) return false;
+  const unsigned row_bytes = b & 0xffff, tiles = b >> 16, rows = c & 0xffff;
+  return row_bytes >= 64 && tiles >= 8 && rows >= 16;
+}
+
 void read_instruction_sets(CpuFeatures* f) {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return;
@@ -74,6 +98,7 @@ void read_instruction_sets(CpuFeatures* f) {
   f->avx2_fma_f16c = ymm && fma && f16c && (b & bit_AVX2);
   f->avx512 = zmm && f->avx2_fma_f16c && (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512DQ) &&
               (b & bit_AVX512VL);
+  f->amx = f->avx512 && has_bf16_tiles(state) && tiles_granted();
 }
 #elif defined(__aarch64__)
 void read_instruction_sets(CpuFeatures* f) { f->neon = true; }  // part of the base architecture

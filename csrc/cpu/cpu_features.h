@@ -11,6 +11,7 @@ namespace fastconv::cpu {
 struct CpuFeatures {
   bool avx2_fma_f16c = false;
   bool avx512 = false;  // F, BW, DQ and VL
+  bool amx = false;     // tiles of bfloat16, AVX-512's conversions to it, and the system's leave to use tiles
   bool neon = false;
   std::string model_name;
   std::int64_t l1_bytes = 32 << 10;  // per core

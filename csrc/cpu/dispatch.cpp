@@ -20,8 +20,24 @@ const KernelTable& kernel_table();
 namespace neon {
 const KernelTable& kernel_table();
 }
+namespace amx {
+const TileKernels& tile_kernels();
+}
 
 namespace {
+
+#ifdef FASTCONV_HAS_amx
+// avx512's table with products on tiles.
+const KernelTable& amx_table() {
+  static const KernelTable table = [] {
+    KernelTable t = avx512::kernel_table();
+    t.isa = "amx";
+    t.tiles = &amx::tile_kernels();
+    return t;
+  }();
+  return table;
+}
+#endif
 
 // Rows are ordered: a cap admits its own row and those above it in this list.
 std::vector<const KernelTable*> runnable_tables() {
@@ -42,6 +58,11 @@ std::vector<const KernelTable*> runnable_tables() {
   tables.push_back(&avx512::kernel_table());
 #elif defined(FASTCONV_HAS_avx512)
   if (f.avx512) tables.push_back(&avx512::kernel_table());
+#endif
+#ifdef FASTCONV_EMULATES_amx
+  tables.push_back(&amx_table());
+#elif defined(FASTCONV_HAS_amx)
+  if (f.amx) tables.push_back(&amx_table());
 #endif
   return tables;
 }

@@ -31,6 +31,9 @@ struct Isa {
   bool fused;  // fma rounds once
 };
 
+// The instruction set of a table's vectors.
+inline std::string vectors_of(const std::string& isa) { return isa == "amx" ? "avx512" : isa; }
+
 inline const VecOperations* vec_operations_of(const std::string& isa) {
 #ifdef FASTCONV_HAS_avx2
   if (isa == "avx2") return &cpu::avx2::vec_operations();
@@ -48,7 +51,7 @@ inline std::vector<Isa> runnable_isas() {
   std::vector<Isa> isas;
   for (const std::string& name : cpu::available_isas()) {
     cpu::set_isa(name);
-    isas.push_back({name, &cpu::active_table(), vec_operations_of(name), name != "scalar"});
+    isas.push_back({name, &cpu::active_table(), vec_operations_of(vectors_of(name)), name != "scalar"});
   }
   return isas;
 }

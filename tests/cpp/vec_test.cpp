@@ -273,8 +273,8 @@ int main() {
   std::string isas;
   for (const Isa& isa : runnable_isas()) {
     isa_name = isa.name.c_str();
-    CHECK(isa.vec && isa.name == isa.vec->isa && isa.name == isa.table->isa, "%s has its own table",
-          isa_name);
+    CHECK(isa.vec && vectors_of(isa.name) == isa.vec->isa && isa.name == isa.table->isa,
+          "%s has its own table", isa_name);
     check_type(isa.vec->f32, isa.fused);
     check_type(isa.vec->f64, isa.fused);
     check_half(isa.vec->as_f16, isa.vec->f32.lanes);

@@ -72,6 +72,7 @@ constexpr KernelTable make_table() {
       softmax_kernels(),
       loss_kernels(),
       optimiser_kernels(),
+      nullptr,
   };
 }
 

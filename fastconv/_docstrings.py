@@ -92,8 +92,8 @@ _ARGUMENTS = {
     Least accuracy wanted of sums of float32 products; `None` takes `fastconv.get_precision()`. It
     changes nothing on float64.""",
     "algorithm": """algorithm : str, default "auto"
-    The route to take: "implicit_gemm", "winograd" or "direct"; `fastconv.explain` tells which one
-    "auto" takes, and why.""",
+    The route to take: "implicit_gemm", "winograd", "tile_gemm" (on processors with AMX) or "direct";
+    `fastconv.explain` tells which one "auto" takes, and why.""",
     "out": """out : ndarray, optional
     Array of the result's shape and dtype to write the result to. Each of its elements has its own
     memory.""",

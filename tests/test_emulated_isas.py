@@ -1,6 +1,7 @@
-"""The AVX-512 and NEON kernels on any machine: compiled through SIMDe's portable intrinsics.
+"""The AVX-512, AMX and NEON kernels on any machine: compiled through SIMDe's portable intrinsics, and tiles
+through an emulation of our own.
 
-The build holds the whole module. Every test that takes the `isa` fixture runs on it once more, with the two
+The build holds the whole module. Every test that takes the `isa` fixture runs on it once more, with the
 emulated tables, beside the C++ tests. Building and running take some five minutes on two cores, so they wait
 to be asked for::
 
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.skipif(
     "FASTCONV_TEST_EMULATED" not in os.environ, reason="takes minutes: set FASTCONV_TEST_EMULATED=1 to run it"
 )
 
-EMULATED = ("avx512", "neon")
+EMULATED = ("avx512", "amx", "neon")
+# The rest of the table amx is avx512's own.
+TESTS_OF_TILES = ("test_tile_gemm", "test_precision", "test_determinism")
+CHOICE = f"avx512 or neon or (amx and ({' or '.join(TESTS_OF_TILES)}))"
 TESTS = Path(__file__).parent
 
 # An editable install would put itself before sys.path: let the path come first again.
@@ -53,12 +57,13 @@ def test_cpp():
     for subject in ("vectors", "kernels"):
         (tables,) = re.findall(rf"(?m)^\d+: {subject}: \d+ checks, 0 failed(.*)$", output)
         assert set(EMULATED) < set(tables.split())
+    assert re.search(r"(?m)^\d+: tiles: \d{3,} checks, 0 failed amx$", output)
 
 
 def test_python(package: Path):
     takes_isa = re.compile(r"def test_\w+\([^)]*\bisa\b")
     files = [str(p) for p in sorted(TESTS.glob("test_*.py")) if takes_isa.search(p.read_text())]
     assert files
-    options = ["-q", "-p", "no:cacheprovider", "-k", " or ".join(EMULATED)]
+    options = ["-q", "-p", "no:cacheprovider", "-k", CHOICE]
     output = cmake_builds.run([sys.executable, "-c", LAUNCH, str(package), *options, *files])
     assert re.search(r"\d+ passed", output)

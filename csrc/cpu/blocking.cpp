@@ -32,17 +32,17 @@ void set_tiles(const GemmKernels& k, int64_t element_bytes, int64_t rows, const 
 }
 
 // Cuts blocks of positions x filters until there are `wanted` tasks, the longer side first: a task reads its
-// filters once and packs its pixels once.
-void share_out(const GemmKernels& k, const PixelGather& g, int64_t filters, int64_t least_filters,
-               int64_t filter_step, int64_t wanted, int64_t products, PlaneBudget* budget,
-               PlaneLayout* planes, int64_t* filter_block) {
+// filters once and packs its pixels once. `lines` is what lay_out_planes counts as filters.
+void share_out(const GemmKernels& k, const PixelGather& g, int64_t filters, int64_t lines,
+               int64_t least_filters, int64_t filter_step, int64_t wanted, int64_t products,
+               PlaneBudget* budget, PlaneLayout* planes, int64_t* filter_block) {
   const int64_t least_positions = 4 * k.nr;
   const auto tasks = [&] { return products * planes->blocks * ceil_div(filters, *filter_block); };
   while (tasks() < wanted && (budget->positions > least_positions || *filter_block > least_filters)) {
     if (budget->positions > least_positions &&
         (planes->positions > *filter_block || *filter_block <= least_filters)) {
       budget->positions = std::min(budget->positions, planes->positions) / 2;
-      *planes = lay_out_planes(g, k, filters, *budget);
+      *planes = lay_out_planes(g, k, lines, *budget);
     } else {
       *filter_block = round_up(*filter_block / 2, filter_step);
     }
@@ -112,7 +112,8 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
                                   kLeastPositions, kMostPositions);
 
     p.planes = lay_out_planes(g, k, filters, budget);
-    share_out(k, g, filters, 4 * k.mr, k.mr, wanted_tasks(threads), products, &budget, &p.planes, &b.rows);
+    share_out(k, g, filters, filters, 4 * k.mr, k.mr, wanted_tasks(threads), products, &budget, &p.planes,
+              &b.rows);
   }
   b.cols = round_up(p.planes.positions, k.nr);
   set_tiles(k, element_bytes, filters, caches, &b);
@@ -140,8 +141,8 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   int64_t filter_block =
       round_up(even_part(filters, std::max(room / budget.positions, kLeastFilterBlock)), filter_step);
   w.planes = lay_out_planes(tiles, k, filters, budget);
-  share_out(k, tiles, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget,
-            &w.planes, &filter_block);
+  share_out(k, tiles, filters, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products,
+            &budget, &w.planes, &filter_block);
   const int64_t positions = round_up(w.planes.positions, k.nr);
   b.rows = pixels_are_rows ? positions : filter_block;
   b.cols = pixels_are_rows ? filter_block : positions;
@@ -163,6 +164,47 @@ WinogradBlocking block_winograd_gradient(const GemmKernels& k, int64_t element_b
   b.depth = w.planes.rows * w.planes.columns;
   set_tiles(k, element_bytes, filters, caches, &b);
   return w;
+}
+
+TileCost tile_cost(int64_t filters, int64_t channels, int64_t taps, int parts) {
+  // Of a line: to copy it and split it, or to turn it over from planes and split it. A product takes 16
+  // cycles for 16 positions and 16 filters.
+  const double split = 5.0 * parts, copy = 10, turn = 14;
+  const double products = static_cast<double>(tile_products(parts) * ceil_div(filters, kTileRows));
+  const auto blocks = static_cast<double>(ceil_div(channels, kTileLanes)),
+             gathered_blocks = static_cast<double>(ceil_div(channels * taps, kTileLanes));
+  const double cycles = blocks * (static_cast<double>(taps) * products + copy + split),
+               gathered = gathered_blocks * (products + turn + split);
+  return gathered < cycles ? TileCost{gathered, true} : TileCost{cycles, false};
+}
+
+TileBlocking block_tiles(const GemmKernels& k, const PixelGather& g, int64_t filters, int64_t channels,
+                         int parts, int64_t products, const CacheSizes& caches, int threads) {
+  constexpr int64_t kMostPositions = 1024, kLeastPositions = 128;
+  const int64_t most_steps = 64 >> (parts - 1);  // of a chain: the more exact, the shorter
+  const int64_t taps = g.taps(), line_bytes = kTileLanes * 2 * parts;
+  TileBlocking b;
+  b.gathered = taps > 0 && tile_cost(filters, channels, taps, parts).gathered;
+  b.block_steps = b.gathered ? 1 : taps;
+  b.blocks = ceil_div(b.gathered ? channels * taps : channels, kTileLanes);
+  b.chunk_blocks = even_part(b.blocks, most_steps / std::max<int64_t>(b.block_steps, 1));
+  b.chain = even_part(b.chunk_blocks * b.block_steps, most_steps);
+  b.filters = round_up(even_part(filters, kWidestFilterBlock), k.nr);
+  b.pairs_outside = b.chain * parts * 2 * kTileElements * 2 <= caches.l1 / 2;
+
+  PlaneBudget budget;
+  budget.channels =
+      b.gathered ? channels_of_chunk(b.chunk_blocks * kTileLanes, taps, channels) : b.chunk_blocks;
+  budget.elements = caches.l2 / 4 / (b.gathered ? 4 : line_bytes);
+  int64_t room = caches.l2 * 3 / 8 / (std::min(b.filters, round_up(filters, k.nr)) * 4);
+  if (b.gathered) room = std::min(room, caches.l2 / 4 / (b.chunk_blocks * line_bytes));
+  budget.positions = std::clamp(room, kLeastPositions, kMostPositions);
+  // Products as the layout counts them: lines of FMAs, with copies that cost about twice as much.
+  const int64_t lines = std::max<int64_t>(1, filters * tile_products(parts) / kTileLanes);
+  b.planes = lay_out_planes(g, k, lines, budget);
+  share_out(k, g, filters, lines, 2 * k.nr, k.nr, wanted_tasks(threads), products, &budget, &b.planes,
+            &b.filters);
+  return b;
 }
 
 int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels) {

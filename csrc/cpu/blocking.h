@@ -62,6 +62,32 @@ WinogradBlocking block_winograd_gradient(const GemmKernels& kernels, int64_t ele
                                          const PixelGather& tiles, int64_t filters, int64_t channels,
                                          const CacheSizes& caches);
 
+// Products on tiles (cpu/tile_product.h): the reduction is cut into lines of kTileLanes. A line is a block of
+// channels, and each tap of it a step; or, `gathered`, it is of features, taps and channels together, and one
+// step, where channels would leave too many lanes empty. The numbers of steps decide the order of the
+// additions and depend on the reduction alone.
+struct TileBlocking {
+  bool gathered;
+  int64_t blocks, block_steps;  // blocks of lines; steps of each
+  int64_t chunk_blocks;         // packed at a time
+  int64_t chain;                // steps that are summed up from zero
+  int64_t filters;              // of a task's block
+  bool pairs_outside;           // a pair of tiles of filters stays in L1
+  PlaneLayout planes;
+
+  int64_t steps() const { return blocks * block_steps; }
+};
+TileBlocking block_tiles(const GemmKernels& kernels, const PixelGather& g, int64_t filters, int64_t channels,
+                         int parts, int64_t products, const CacheSizes& caches, int threads);
+
+// Cycles that the tiles and the packing of pixels take for each position, and whether lines are gathered.
+struct TileCost {
+  double cycles;
+  bool gathered;
+};
+TileCost tile_cost(int64_t filters, int64_t channels, int64_t taps, int parts);
+constexpr int tile_products(int parts) { return parts * (parts + 1) / 2; }
+
 // Channels that a chunk of the reduction touches, where features are numbered channel by channel.
 int64_t channels_of_chunk(int64_t depth, int64_t taps, int64_t channels);
 

@@ -7,6 +7,7 @@
 #include "core/fork_mutex.h"
 #include "cpu/depthwise.h"
 #include "cpu/implicit_gemm.h"
+#include "cpu/tile_product.h"
 #include "cpu/winograd.h"
 
 namespace fastconv::cpu {
@@ -19,6 +20,7 @@ class CallKey {
           const FilterView& w) {
     add(static_cast<int64_t>(plan.algorithm));
     add(plan.winograd_tile);
+    add(static_cast<int64_t>(plan.precision));
     add(reinterpret_cast<std::intptr_t>(plan.machine.table));
     add(plan.machine.caches.l1);
     add(plan.machine.caches.l2);
@@ -53,7 +55,7 @@ class CallKey {
   void add(int64_t value) { values_[count_++] = value; }
 
   std::size_t count_ = 0;
-  std::array<int64_t, 43> values_{};
+  std::array<int64_t, 44> values_{};
 };
 
 struct HashOfKey {
@@ -166,6 +168,8 @@ std::vector<std::unique_ptr<Product>> prepare(const Plan& plan, const ConvProble
       if (g.pixels() > 0)
         products.push_back(
             winograd_product(machine, plan.winograd_tile, std::move(g), w, backward, p.groups));
+  } else if (plan.algorithm == Algorithm::tile_gemm) {
+    products.push_back(tile_product(machine, plan.precision, std::move(gathers), w, backward, p.groups));
   } else {
     products.push_back(pixel_product(machine, std::move(gathers), w, backward, p.groups));
   }

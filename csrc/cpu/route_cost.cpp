@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/integers.h"
+#include "cpu/blocking.h"
 
 namespace fastconv::cpu {
 namespace {
@@ -20,6 +21,9 @@ constexpr double kChunk = 64;            // terms summed up before they are adde
 constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
 constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
+
+constexpr double kMultiplyAddsPerCycle = 32;  // of AVX-512, which all machines with tiles have
+constexpr double kTileLoss = 1.25;            // halos, ends of panels, and loads that a product waits for
 
 double tiles_of(const int64_t (&size)[kAxes], int m) {
   const auto columns = static_cast<double>(ceil_div(size[2], m));
@@ -63,6 +67,20 @@ double winograd_cost(const ConvProblem& p, Direction direction, int m) {
                       terms * std::ceil(side.sums / kFilterBlock) * map.read + side.sums * map.write;
   const auto& size = direction == Direction::forward ? p.output : p.input;
   return tiles_of(size, m) * tile + pairs * map.filter / kImagesPerFilters;
+}
+
+double tile_gemm_cost(const ConvProblem& p, Direction direction, int parts) {
+  const Sides side = sides_of(p, direction);
+  const bool forward = direction == Direction::forward;
+  // The phases of a stride share out the taps among the input's pixels.
+  const int64_t taps = forward ? p.taps() : ceil_div(p.taps(), product(p.stride));
+  const auto positions = static_cast<double>(product(forward ? p.output : p.input));
+  const auto terms = static_cast<int64_t>(side.terms), sums = static_cast<int64_t>(side.sums);
+  const double position = tile_cost(sums, terms, taps, parts).cycles;
+  // A line of filters is copied, split and turned over.
+  const double lines = side.sums * static_cast<double>(p.taps() * ceil_div(terms, kTileLanes));
+  const double filters = lines * (16 + 10.0 * parts) / kImagesPerFilters;
+  return kMultiplyAddsPerCycle * (kTileLoss * positions * position + filters);
 }
 
 }  // namespace fastconv::cpu

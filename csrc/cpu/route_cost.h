@@ -15,6 +15,9 @@ double product_cost(const ConvProblem& p, Direction direction);
 // Winograd's tiles of m x m outputs, m = 2 or 4; the problem is one that they serve.
 double winograd_cost(const ConvProblem& p, Direction direction, int m);
 
+// Products on tiles of values in so many parts: forward or input gradient.
+double tile_gemm_cost(const ConvProblem& p, Direction direction, int parts);
+
 // Tiles of all images: what the weight gradient of winograd sums up over.
 int64_t winograd_tiles(const ConvProblem& p, int m);
 

@@ -5,6 +5,7 @@
 #include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
+#include "cpu/tile_product.h"
 
 namespace fastconv::cpu {
 
@@ -16,6 +17,8 @@ const char* name_of(Algorithm a) {
       return "direct";
     case Algorithm::winograd:
       return "winograd";
+    case Algorithm::tile_gemm:
+      return "tile_gemm";
   }
   return "";
 }
@@ -78,6 +81,42 @@ Refusal refuse_winograd(const ConvProblem& p, Direction direction, Dtype dtype, 
   return {};
 }
 
+// Whether some tap reads what lies between two others' windows: with a dilation beyond the positions, copies
+// that taps share would hold values that no position reads, and which must not decide the route.
+bool windows_overlap(const ConvProblem& p, Direction direction) {
+  for (int a = 0; a < kAxes; ++a) {
+    const int64_t positions = direction == Direction::forward ? p.output[a] : p.input[a] / p.stride[a];
+    if (p.kernel[a] > 1 && p.dilation[a] > positions) return false;
+  }
+  return true;
+}
+
+Refusal refuse_tiles(const ConvProblem& p, Direction direction, Dtype dtype, const Machine& machine) {
+  if (!machine.table->tiles) return {"tile_gemm serves the instruction set amx only"};
+  if (compute_dtype(dtype) == Dtype::float64) return {"tile_gemm serves float32, float16 and bfloat16 only"};
+  if (direction == Direction::weight_gradient)
+    return {"tile_gemm serves results and input gradients only, not gradients of weights"};
+  if (!windows_overlap(p, direction))
+    return {"tile_gemm serves dilations of up to as many elements as the result has only"};
+  return {};
+}
+
+// The cheapest of the routes that can serve.
+Algorithm cheapest(const Plan& plan, const ConvProblem& p, Direction direction, Dtype dtype) {
+  if (!plan.not_direct && direct_costs_less(p, direction)) return Algorithm::direct;
+  Algorithm best = Algorithm::implicit_gemm;
+  double least = product_cost(p, direction);
+  const auto consider = [&](Algorithm route, double cost) {
+    if (cost >= least) return;
+    best = route;
+    least = cost;
+  };
+  if (!plan.not_winograd) consider(Algorithm::winograd, winograd_cost(p, direction, plan.winograd_tile));
+  if (!plan.not_tiles)
+    consider(Algorithm::tile_gemm, tile_gemm_cost(p, direction, tile_parts(dtype, plan.precision)));
+  return best;
+}
+
 // Outputs of a tile along each axis.
 int winograd_tile(const ConvProblem& p, Direction direction, Precision precision) {
   if (precision == Precision::highest) return 2;
@@ -101,14 +140,16 @@ std::vector<std::string> Plan::reasons() const {
   };
   add(Algorithm::direct, not_direct);
   add(Algorithm::winograd, not_winograd);
+  add(Algorithm::tile_gemm, not_tiles);
   return texts;
 }
 
 Plan select_algorithm(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
                       Precision precision, const std::string& requested, const Machine& machine) {
-  Plan plan{Algorithm::implicit_gemm, machine, 0, requested != "auto", {}, {}};
+  Plan plan{Algorithm::implicit_gemm, machine, precision, 0, requested != "auto", {}, {}, {}};
   plan.not_direct = refuse_direct(p);
   plan.not_winograd = refuse_winograd(p, direction, dtype, precision);
+  plan.not_tiles = refuse_tiles(p, direction, dtype, machine);
   if (!plan.not_winograd) plan.winograd_tile = winograd_tile(p, direction, precision);
   const auto require = [&](Algorithm route, const Refusal& refusal) {
     if (refusal)
@@ -117,23 +158,21 @@ Plan select_algorithm(const std::string& function, const ConvProblem& p, Directi
     plan.algorithm = route;
   };
   if (requested == "auto") {
-    if (!plan.not_direct && direct_costs_less(p, direction)) {
-      plan.algorithm = Algorithm::direct;
-    } else if (!plan.not_winograd &&
-               winograd_cost(p, direction, plan.winograd_tile) < product_cost(p, direction)) {
-      plan.algorithm = Algorithm::winograd;
-    }
+    plan.algorithm = cheapest(plan, p, direction, dtype);
   } else if (requested == "direct") {
     require(Algorithm::direct, plan.not_direct);
   } else if (requested == "winograd") {
     require(Algorithm::winograd, plan.not_winograd);
+  } else if (requested == "tile_gemm") {
+    require(Algorithm::tile_gemm, plan.not_tiles);
   } else if (requested == "fft") {
     throw std::invalid_argument(function +
                                 ": algorithm='fft' can't serve this call: this version has no such route; "
                                 "use algorithm='auto'");
   } else if (requested != "implicit_gemm") {
-    throw std::invalid_argument(function + ": algorithm is '" + requested +
-                                "', expected 'auto', 'implicit_gemm', 'direct', 'winograd' or 'fft'");
+    throw std::invalid_argument(
+        function + ": algorithm is '" + requested +
+        "', expected 'auto', 'implicit_gemm', 'direct', 'winograd', 'tile_gemm' or 'fft'");
   }
   return plan;
 }

@@ -12,7 +12,7 @@
 namespace fastconv::cpu {
 
 enum class Precision : int { highest, high, medium };
-enum class Algorithm : int { implicit_gemm, direct, winograd };
+enum class Algorithm : int { implicit_gemm, direct, winograd, tile_gemm };
 
 const char* name_of(Algorithm a);
 
@@ -36,9 +36,10 @@ struct Refusal {
 struct Plan {
   Algorithm algorithm;
   Machine machine;
+  Precision precision;
   int winograd_tile;  // outputs of a tile along each axis, 0 where Winograd can't serve
   bool asked_for;     // by the caller, whatever it costs
-  Refusal not_direct, not_winograd;
+  Refusal not_direct, not_winograd, not_tiles;
 
   std::vector<std::string> reasons() const;  // why no other route, for explain()
 };

@@ -23,7 +23,7 @@ from benchmarks.runner import Budget, contest, interruptible, problems
 from benchmarks.settings import Settings
 from benchmarks.shapes import ConvShape
 
-ROUTES = ("implicit_gemm", "direct", "winograd", "fft")
+ROUTES = ("implicit_gemm", "direct", "winograd", "tile_gemm", "fft")
 """Every route that ``algorithm=`` can name."""
 
 NOISE = 5.0

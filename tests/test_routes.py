@@ -1,4 +1,4 @@
-"""Routes that `auto` would not take for a call, and which one it takes, where filters read one channel each."""
+"""Routes that `auto` would not take, and which one it takes, where filters read one channel each."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import fastconv as fc
 from fastconv import _core
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
@@ -568,3 +569,19 @@ LINE = np.zeros((1, 2, 6), np.float32)
 def test_bad_arguments(error, text, call):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_windows_too_tall_for_lists_of_their_rows(isa):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((1, 2, 1300, 4))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (900, 2), axis=(2, 3))
+    y = fc.avg_pool2d(x, (900, 2), stride=1)
+    np.testing.assert_array_equal(fc.max_pool2d(x, (900, 2), stride=1), windows.max((-1, -2)))
+    np.testing.assert_allclose(y, windows.mean((-1, -2)), rtol=0, atol=1e-14)
+    dy = rng.standard_normal(y.shape)
+    sums = np.zeros_like(x)
+    for i in range(dy.shape[2]):
+        for j in range(dy.shape[3]):
+            sums[:, :, i : i + 900, j : j + 2] += dy[:, :, i : i + 1, j : j + 1] / 1800
+    dx = fc.grad.avg_pool2d(dy, x.shape, (900, 2), stride=1)
+    np.testing.assert_allclose(dx, sums, rtol=0, atol=1e-14)

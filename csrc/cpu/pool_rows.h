@@ -80,12 +80,25 @@ Buffer column_table(const PoolAxis& axis, Dtype type, double rest, const Value& 
   return table;
 }
 
+// Whether the lists of what lies under each row stay small beside the planes: tall windows over many rows
+// would take a list of their product.
+inline bool short_lists(const PoolProblem& problem) {
+  constexpr double kMostEntries = 1 << 20;
+  double entries = 1;
+  for (int i = 0; i < 2; ++i) {
+    const PoolAxis& axis = problem.axis[i];
+    entries *= static_cast<double>(std::max(axis.output, axis.input)) * static_cast<double>(axis.kernel);
+  }
+  return entries <= kMostEntries;
+}
+
 class RowPool {
  public:
   static bool serves(const PoolProblem& problem) {
     constexpr int64_t kMostTaps = 8, kMostStride = 4;
     const PoolAxis& axis = problem.axis[2];
-    return !axis.adaptive && axis.stride <= kMostStride && (axis.stride == 1 || axis.kernel <= kMostTaps);
+    return short_lists(problem) && !axis.adaptive && axis.stride <= kMostStride &&
+           (axis.stride == 1 || axis.kernel <= kMostTaps);
   }
 
   RowPool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
@@ -206,7 +219,8 @@ class RowPoolGradient {
  public:
   static bool serves(const PoolProblem& problem) {
     const PoolAxis& axis = problem.axis[2];
-    return !axis.adaptive && (axis.stride == 1 || (axis.stride == 2 && axis.dilation == 1));
+    return short_lists(problem) && !axis.adaptive &&
+           (axis.stride == 1 || (axis.stride == 2 && axis.dilation == 1));
   }
 
   RowPoolGradient(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& dy,

@@ -17,7 +17,7 @@ import cmake_builds
 
 from fastconv import _core
 
-SUBJECTS = {"vectors", "kernels", "pixel planes", "parallel_for", "buffer pool"}
+SUBJECTS = {"vectors", "kernels", "tiles", "pixel planes", "parallel_for", "buffer pool"}
 
 
 def assert_all_ran(output: str, subjects: set[str], isas: set[str]) -> None:

@@ -25,6 +25,15 @@ def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     os.chdir(before)
 
 
+@pytest.fixture
+def without_tiles() -> Iterator[None]:
+    """Run with the best instruction set but for amx, whose tiles would change which routes serve or win."""
+    before = _core.isa()
+    _core.set_isa([name for name in _core.available_isas() if name != "amx"][-1])
+    yield
+    _core.set_isa(before)
+
+
 @pytest.fixture(params=_core.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test once with every instruction set that this machine has."""

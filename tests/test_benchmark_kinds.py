@@ -118,6 +118,7 @@ def test_regret_text_marks_the_choice_and_names_the_worst() -> None:
     assert json.loads(json.dumps(report.as_json()))["rows"][0]["loss"] == 100.0
 
 
+@pytest.mark.usefixtures("without_tiles")
 @pytest.mark.parametrize("direction", ["forward", "dx", "dw"])
 def test_auto_is_one_of_the_routes_that_serve(direction: str) -> None:
     asked = regret.ask(conv("resnet50-3x3-64-64@56"), direction, Settings())
@@ -128,6 +129,7 @@ def test_auto_is_one_of_the_routes_that_serve(direction: str) -> None:
     assert double.serving == (double.chosen,)
 
 
+@pytest.mark.usefixtures("without_tiles")
 def test_regret_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: None) -> None:
     assert run_main(tmp_path, "--regret", "--quick", "--only", "fashion,lenet5-c3,pooling") == 0
     printed = capsys.readouterr()

@@ -217,6 +217,7 @@ def test_images_of_zeros_and_strided_views(isa):
 # ---------------------------------------------------------------- choice and errors
 
 
+@pytest.mark.usefixtures("without_tiles")
 def test_it_is_chosen_where_it_costs_less():
     def route(*shapes: tuple[int, ...], operation: str = "conv2d", **keywords: Any) -> str:
         return fc.explain(operation, *shapes, padding=1, **keywords).algorithm

@@ -1,21 +1,15 @@
 #include "cpu/tile_product.h"
 
 #include <algorithm>
-#include <atomic>
 
-#include "core/integers.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
 #include "cpu/parallel.h"
+#include "cpu/tile_filters.h"
 
 namespace fastconv::cpu {
 namespace {
-
-constexpr int64_t kPair = 2 * kTileRows;              // filters of two tiles, positions of two tiles
-constexpr int64_t kPairElements = 2 * kTileElements;  // of two tiles of filters
-constexpr int64_t kBlockElements = kPair * kPair;     // sums of a panel and a pair
-constexpr int kMostTapsAtOnce = 16;                   // of filters, packed together
 
 // A magnitude that the split carries: zero, or between 2^-40 and 2^60. The product of the largest value of an
 // image and of the filters is then far from both ends of float32's range, and what is flushed or lost beside
@@ -24,42 +18,6 @@ bool splits_well(std::uint32_t magnitude) {
   constexpr std::uint32_t kLeast = (127u - 40) << 23, kMost = (127u + 60) << 23;
   return magnitude == 0 || (kLeast <= magnitude && magnitude <= kMost);
 }
-
-void raise(std::atomic<std::uint32_t>* largest, std::uint32_t magnitude) {
-  std::uint32_t before = largest->load(std::memory_order_relaxed);
-  while (before < magnitude &&
-         !largest->compare_exchange_weak(before, magnitude, std::memory_order_relaxed)) {
-  }
-}
-
-// Steps that are summed up from zero, and the chunk of lines that they read.
-struct Chain {
-  int64_t first, steps, chunk;
-};
-
-// How one gather's product is cut.
-struct TileShape {
-  bool pixels_are_rows, checked;  // checked: values may not split well
-  int parts;
-  int64_t channels, taps, lines;  // of one group
-  TileBlocking blocking;
-  std::vector<Chain> chains;
-  int64_t pairs, filter_blocks;
-
-  int64_t step_elements() const { return parts * kPairElements; }
-  int64_t packed_elements() const { return blocking.steps() * pairs * step_elements(); }  // of a group
-  int64_t plane_lines() const { return blocking.planes.copies() * blocking.planes.elements; }
-  // Lines of a block of A in one part.
-  int64_t block_lines() const { return blocking.gathered ? blocking.planes.elements : plane_lines(); }
-  int64_t panels() const { return ceil_div(blocking.planes.positions, kPair); }
-};
-
-struct TilePart {
-  PixelGather gather;
-  TileShape shape;
-  bool taps_in_order;  // those of the whole kernel
-  int64_t first_element, first_task;
-};
 
 struct TileScratch {
   float* planes;
@@ -77,109 +35,9 @@ TileScratch carve_scratch(Carver* carver, const TileShape& s) {
   TileScratch r;
   r.planes = carver->take<float>(s.plane_lines() * (b.gathered ? chunk_channels(s) : kTileLanes));
   r.lines = carver->take<BFloat16>(s.parts * b.chunk_blocks * s.block_lines() * kTileLanes);
-  r.sums = carver->take<float>(s.panels() * ceil_div(b.filters, kPair) * kBlockElements);
-  r.row_offsets = carver->take<int64_t>(s.panels() * kPair);
+  r.sums = carver->take<float>(s.panels() * ceil_div(b.filters, kTileSide) * kTileSums);
+  r.row_offsets = carver->take<int64_t>(s.panels() * kTileSide);
   return r;
-}
-
-// The filters of one group as lines of one step, or of some taps' steps.
-class FilterPacker {
- public:
-  FilterPacker(const Machine& machine, const TilePart& part, const FilterView& w, bool by_channel,
-               int64_t first_filter)
-      : table_(*machine.table),
-        part_(part),
-        s_(part.shape),
-        w_(w),
-        by_channel_(by_channel),
-        first_filter_(first_filter),
-        filter_step_(w.channels * w.taps) {}
-
-  // The tile of lines [first, first + kTileRows) of a chain's steps; `to` is its place in the first one's.
-  // Returns the largest magnitude.
-  std::uint32_t pack(const Chain& chain, int64_t first, BFloat16* to) {
-    count_ = std::clamp<int64_t>(s_.lines - first, 0, kTileRows);
-    std::uint32_t largest = 0;
-    for (int64_t done = 0; done < chain.steps;) {
-      const int64_t step = chain.first + done;
-      const int64_t steps =
-          s_.blocking.gathered ? gather_features(step, first) : copy_taps(step, chain.steps - done, first);
-      if (s_.checked)
-        largest = std::max(largest, table_.tiles->largest_magnitude({lines_, 1, 0, steps * kTileElements}));
-      for (int64_t i = 0; i < steps; ++i, ++done)
-        table_.tiles->pack_pairs(
-            {lines_ + i * kTileElements, to + done * s_.step_elements(), kPairElements, s_.parts});
-    }
-    return largest;
-  }
-
- private:
-  void clear(int64_t steps, int64_t lanes) {
-    if (count_ < kTileRows || lanes < kTileLanes) std::fill(lines_, lines_ + steps * kTileElements, 0.f);
-  }
-
-  // Features as lanes.
-  int64_t gather_features(int64_t step, int64_t first) {
-    const FeatureOrder order = FeatureOrder::channel_major(s_.channels, s_.taps);
-    const int64_t begin = step * kTileLanes, lanes = std::min<int64_t>(kTileLanes, order.count() - begin);
-    clear(1, lanes);
-    pack_filters(table_, {w_, by_channel_, first_filter_, part_.taps_in_order}, part_.gather.kernel_tap,
-                 order, first, count_, begin, lanes, {kTileRows, 0, kTileLanes, 1}, lines_);
-    return 1;
-  }
-
-  // Channels as lanes, for some taps that are neighbours in the kernel too.
-  int64_t copy_taps(int64_t step, int64_t most, int64_t first) {
-    const int64_t channel = step / s_.taps * kTileLanes, tap = step % s_.taps;
-    const int64_t lanes = std::min<int64_t>(kTileLanes, s_.channels - channel);
-    const int64_t* kernel_tap = part_.gather.kernel_tap.data() + tap;
-    most = std::min({most, s_.taps - tap, int64_t{kMostTapsAtOnce}});
-    int64_t taps = 1;
-    while (taps < most && kernel_tap[taps] == kernel_tap[0] + taps) ++taps;
-    clear(taps, lanes);
-    const int64_t line_step = by_channel_ ? w_.taps : filter_step_,
-                  lane_step = by_channel_ ? filter_step_ : w_.taps;
-    const char* from =
-        element(static_cast<const void*>(w_.data), w_.dtype,
-                first_filter_ * filter_step_ + first * line_step + channel * lane_step + kernel_tap[0]);
-    const auto copy = table_.copy_block[static_cast<int>(w_.dtype)];
-    if (taps == 1) {
-      copy({from, line_step, lane_step, lines_, kTileLanes, 1, count_, lanes, false});
-    } else {
-      for (int64_t l = 0; l < count_; ++l)
-        copy({element(from, w_.dtype, l * line_step), lane_step, 1, lines_ + l * kTileLanes, 1, kTileElements,
-              lanes, taps, false});
-    }
-    return taps;
-  }
-
-  const KernelTable& table_;
-  const TilePart& part_;
-  const TileShape& s_;
-  const FilterView& w_;
-  const bool by_channel_;
-  const int64_t first_filter_, filter_step_;
-  int64_t count_ = 0;
-  alignas(64) float lines_[kMostTapsAtOnce * kTileElements];
-};
-
-// The packed filters lie [group][chain][pair][step][part][two tiles].
-std::uint32_t pack_part(const Machine& machine, const TilePart& part, const FilterView& w, bool by_channel,
-                        int64_t groups, BFloat16* packed) {
-  const TileShape& s = part.shape;
-  const auto chains = static_cast<int64_t>(s.chains.size());
-  std::atomic<std::uint32_t> largest{0};
-  const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.channels * s.taps);
-  parallel_for(groups * chains * 2 * s.pairs, work, machine.threads, [&](int64_t task, int) {
-    const int64_t group = task / (chains * 2 * s.pairs), tile = task % (2 * s.pairs);
-    const Chain& chain = s.chains[static_cast<std::size_t>(task / (2 * s.pairs) % chains)];
-    BFloat16* to = packed + group * s.packed_elements() +
-                   (chain.first * s.pairs + tile / 2 * chain.steps) * s.step_elements() +
-                   tile % 2 * kTileElements;
-    FilterPacker packer(machine, part, w, by_channel, group * (w.filters / groups));
-    raise(&largest, packer.pack(chain, tile * kTileRows, to));
-  });
-  return largest.load();
 }
 
 // What a thread keeps from task to task.
@@ -218,11 +76,11 @@ class TileTask {
 
   void run() {
     cut_into_segments(gather_, planes_, block_, &lists_.segments);
-    panels_of(planes_, lists_.segments, kPair, &lists_.columns);
+    panels_of(planes_, lists_.segments, kTileSide, &lists_.columns);
     lists_.panels.clear();
     for (const ColumnPanel& c : lists_.columns) lists_.panels.push_back({c.start, c.columns});
     int64_t packed_chunk = -1;
-    for (const Chain& chain : s_.chains) {
+    for (const StepChain& chain : s_.chains) {
       if (chain.chunk != packed_chunk) pack_chunk(chain.chunk);
       packed_chunk = chain.chunk;
       multiply(chain);
@@ -234,11 +92,11 @@ class TileTask {
   int64_t first_channel() const { return group_ * s_.lines + first_filter_; }
   int64_t part_elements() const { return b_.chunk_blocks * s_.block_lines() * kTileLanes; }
 
-  void multiply(const Chain& chain) {
+  void multiply(const StepChain& chain) {
     const int64_t first_step = chain.first - chain.chunk * b_.chunk_blocks * b_.block_steps;
     const int64_t pair_elements = chain.steps * s_.step_elements();
     const BFloat16* filters =
-        packed_ + chain.first * s_.pairs * s_.step_elements() + first_filter_ / kPair * pair_elements;
+        packed_ + chain.first * s_.pairs * s_.step_elements() + first_filter_ / kTileSide * pair_elements;
     table_.tiles->multiply_chain({scratch_.lines, part_elements(), lists_.step_lines.data() + first_step,
                                   lists_.panels.data(), static_cast<int64_t>(lists_.panels.size()), filters,
                                   pair_elements, filters_, chain.steps, scratch_.sums, s_.parts,
@@ -298,7 +156,7 @@ class TileTask {
   }
 
   void look_at(int64_t image, const MagnitudeRows& rows) {
-    if (s_.checked) raise(&largest_[image], table_.tiles->largest_magnitude(rows));
+    if (s_.checked) raise_magnitude(&largest_[image], table_.tiles->largest_magnitude(rows));
   }
 
   // The sums of panel and pair lie [pair][panel][position][filter], run by run one after the other.
@@ -308,31 +166,31 @@ class TileTask {
     for (const PixelRun& run : lists_.runs) {
       const std::vector<PositionPanel>& panels = lists_.panels;
       while (run.start >= panels[panel].start + panels[panel].count) ++panel;
-      const int64_t row = static_cast<int64_t>(panel) * kPair + run.start - panels[panel].start;
+      const int64_t row = static_cast<int64_t>(panel) * kTileSide + run.start - panels[panel].start;
       s_.pixels_are_rows ? store_rows(run, row) : store_columns(run, row);
     }
   }
 
-  int64_t pair_sums() const { return static_cast<int64_t>(lists_.panels.size()) * kBlockElements; }
-  int pair_filters(int64_t first) const { return static_cast<int>(std::min(kPair, filters_ - first)); }
+  int64_t pair_sums() const { return static_cast<int64_t>(lists_.panels.size()) * kTileSums; }
+  int pair_filters(int64_t first) const { return static_cast<int>(std::min(kTileSide, filters_ - first)); }
 
   void store_rows(const PixelRun& run, int64_t row) {
     const ImageView& r = gather_.result;
     lists_.pieces.clear();
-    for (int64_t n = 0; n < filters_; n += kPair)
+    for (int64_t n = 0; n < filters_; n += kTileSide)
       lists_.pieces.push_back(
-          {n / kPair * pair_sums(), (first_channel() + n) * r.channel_stride, n, pair_filters(n)});
+          {n / kTileSide * pair_sums(), (first_channel() + n) * r.channel_stride, n, pair_filters(n)});
     for (int64_t i = 0; i < run.count; ++i) scratch_.row_offsets[i] = run.result + i * r.stride[kAxes - 1];
     table_.store_block[static_cast<int>(r.dtype)](
-        {scratch_.sums + row * kPair, run.count, r.data, scratch_.row_offsets, lists_.pieces.data(),
+        {scratch_.sums + row * kTileSide, run.count, r.data, scratch_.row_offsets, lists_.pieces.data(),
          static_cast<int64_t>(lists_.pieces.size()), r.channel_stride, nullptr, bias_, epilogue_.activation});
   }
 
   void store_columns(const PixelRun& run, int64_t row) {
     const ImageView& r = gather_.result;
-    for (int64_t n = 0; n < filters_; n += kPair)
+    for (int64_t n = 0; n < filters_; n += kTileSide)
       table_.store_turned[static_cast<int>(r.dtype)](
-          {scratch_.sums + n / kPair * pair_sums() + row * kPair, run.count, pair_filters(n),
+          {scratch_.sums + n / kTileSide * pair_sums() + row * kTileSide, run.count, pair_filters(n),
            element(r.data, r.dtype, run.result + (first_channel() + n) * r.channel_stride),
            r.stride[kAxes - 1], r.channel_stride, bias_ ? bias_ + n : nullptr, epilogue_.activation});
   }
@@ -351,8 +209,8 @@ class TileTask {
   int64_t first_filter_, filters_, block_, group_;
 };
 
-std::vector<Chain> chains_of(const TileBlocking& b) {
-  std::vector<Chain> chains;
+std::vector<StepChain> chains_of(const TileBlocking& b) {
+  std::vector<StepChain> chains;
   const int64_t chunk_steps = b.chunk_blocks * b.block_steps;
   for (int64_t chunk = 0; chunk * b.chunk_blocks < b.blocks; ++chunk) {
     const int64_t end = std::min((chunk + 1) * chunk_steps, b.steps());
@@ -387,7 +245,7 @@ TileShape shape_of(const Machine& machine, Precision precision, const PixelGathe
   s.blocking = block_tiles(kernels_of<float>(*machine.table), g, s.lines, s.channels, s.parts, products,
                            machine.caches, machine.threads);
   s.chains = chains_of(s.blocking);
-  s.pairs = ceil_div(s.lines, kPair);
+  s.pairs = ceil_div(s.lines, kTileSide);
   s.filter_blocks = ceil_div(s.lines, s.blocking.filters);
   return s;
 }
@@ -450,8 +308,8 @@ class TileProduct : public Product {
     char* scratch = memory.as<char>() + packed_bytes();
     std::uint32_t of_filters = 0;
     for (const TilePart& part : parts_)
-      of_filters = std::max(
-          of_filters, pack_part(machine_, part, filters, by_channel_, groups_, packed + part.first_element));
+      of_filters = std::max(of_filters, pack_tile_filters(machine_, part, filters, by_channel_, groups_,
+                                                          packed + part.first_element));
     if (!splits_well(of_filters)) return false;
     const int64_t channels = by_channel_ ? groups_ * filters.channels : filters.filters;
     const WideBias<float> bias(*machine_.table, epilogue, filters.dtype, channels);

@@ -13,7 +13,8 @@ CSRC = Path(__file__).resolve().parents[1] / "csrc"
 PROJECT_HEADERS = {
     "core": r"core/.*",
     "cpu": r"core/.*|cpu/(?!kernels/).*",
-    "cpu/kernels": r"cpu/kernel_table\.h|cpu/kernels/.*",
+    "cpu/contracts": r"core/(dtype|taps)\.h|cpu/contracts/.*",
+    "cpu/kernels": r"core/dtype\.h|cpu/contracts/.*|cpu/kernel_table\.h|cpu/kernels/.*",
     "cuda": r"core/.*|cuda/.*",
     "python": r"(core|cpu|cuda|python)/(?!kernels/).*",
 }

@@ -1,7 +1,7 @@
 // Activations, softmax and masks of contiguous arrays. Each reads and writes memory once.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 
 namespace fastconv::cpu {
 

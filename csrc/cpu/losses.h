@@ -2,7 +2,7 @@
 // Losses are added up in double, in an order that the sizes fix.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 
 namespace fastconv::cpu {
 

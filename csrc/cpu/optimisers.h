@@ -1,7 +1,8 @@
 // Optimiser steps in place on contiguous arrays of float32 or float64 (formulas: kernels/optimiser_steps.h).
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
+#include "cpu/contracts/optimisers.h"
 
 namespace fastconv::cpu {
 

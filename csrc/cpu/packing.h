@@ -1,5 +1,6 @@
-// Packers: read a tensor through a view and write it as the panels of a matrix product (kernel_table.h has
-// the picture). A matrix here is lines x depth; lines are rows of A or columns of B, depth is the reduction.
+// Packers: read a tensor through a view and write it as the panels of a matrix product (contracts/products.h
+// has the picture). A matrix here is lines x depth; lines are rows of A or columns of B, depth is the
+// reduction.
 #pragma once
 
 #include <vector>

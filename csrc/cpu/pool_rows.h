@@ -95,9 +95,9 @@ inline bool short_lists(const PoolProblem& problem) {
 class RowPool {
  public:
   static bool serves(const PoolProblem& problem) {
-    constexpr int64_t kMostTaps = 8, kMostStride = 4;
+    constexpr int64_t kMostTaps = 8;
     const PoolAxis& axis = problem.axis[2];
-    return short_lists(problem) && !axis.adaptive && axis.stride <= kMostStride &&
+    return short_lists(problem) && !axis.adaptive && axis.stride <= kMostRowStride &&
            (axis.stride == 1 || axis.kernel <= kMostTaps);
   }
 

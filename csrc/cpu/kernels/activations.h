@@ -9,7 +9,7 @@
 // into one, once, outside the loop:  with_activation(kind, [&](auto of) { for (...) y = activate(of, x); });
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/activation.h"
 #include "cpu/kernels/vec_math.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -71,11 +71,30 @@ V activate(Of<kKind>, V x) {
   }
 }
 
+// One that costs so much more than telling it from the others that this may be done for every vector.
+struct Costly {
+  Activation kind;
+};
 template <class V>
-V activate(Activation kind, V x) {
+__attribute__((noinline)) V activate(Costly costly, V x) {
   V y = x;
-  with_activation(kind, [&](auto of) { y = activate(of, x); });
+  with_activation(costly.kind, [&](auto of) { y = activate(of, x); });
   return y;
+}
+
+// For epilogues, which would be several times as large with all the others inside.
+template <class Body>
+void with_activation_or_costly(Activation kind, const Body& body) {
+  switch (kind) {
+    case Activation::none:
+      return body(Of<Activation::none>{});
+    case Activation::relu:
+      return body(Of<Activation::relu>{});
+    case Activation::relu6:
+      return body(Of<Activation::relu6>{});
+    default:
+      return body(Costly{kind});
+  }
 }
 
 // The derivative, from y = activate(x) where y determines it, else (gelu and silu) from x.

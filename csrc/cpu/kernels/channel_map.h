@@ -1,11 +1,11 @@
-// Maps with coefficients of each channel (contract: ChannelMap in kernel_table.h), a row or a column being a
+// Maps with coefficients of each channel (ChannelMap in contracts/layers.h), a row or a column being a
 // channel:
 //
 //   normalise       out = (x - centre) * scale + shift
 //   normalise_grad  out = dy * scale + (x - centre) * slope + shift
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/channel_reduction.h"
 #include "cpu/kernels/vector_loop.h"
 

@@ -1,4 +1,4 @@
-// Sums over everything but the channel axis (contract: ChannelReduction in kernel_table.h), for three terms:
+// Sums over everything but the channel axis (ChannelReduction in contracts/layers.h), for three terms:
 //
 //   Sum        sum += p
 //   Moments    sum += p - centre      product += (p - centre)^2
@@ -9,7 +9,7 @@
 // columns by the caller.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/vector_loop.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

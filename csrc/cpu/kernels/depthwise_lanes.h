@@ -1,8 +1,8 @@
-// Depthwise kernels whose vectors run along nr neighbouring channels (contract: DepthwiseLanes in
-// kernel_table.h).
+// Depthwise kernels whose vectors run along nr neighbouring channels (DepthwiseLanes in
+// contracts/depthwise.h).
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/depthwise.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

@@ -1,8 +1,8 @@
-// Depthwise kernels whose vectors run along the positions (contract: DepthwiseLine in kernel_table.h):
+// Depthwise kernels whose vectors run along the positions (DepthwiseLine in contracts/depthwise.h):
 // filters of one channel each, whose sums have no common operand to reuse but the weights.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/depthwise.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

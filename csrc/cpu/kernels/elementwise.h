@@ -1,4 +1,4 @@
-// Maps of contiguous arrays, element by element (contracts in kernel_table.h):
+// Maps of contiguous arrays, element by element (contracts/layers.h):
 //
 //   activation       y = f(x)
 //   activation_grad  dx = dy * f'(x or y)
@@ -6,7 +6,7 @@
 //   narrow           compute type to storage type
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/activations.h"
 #include "cpu/kernels/vector_loop.h"
 

@@ -3,7 +3,7 @@
 // What would raise an exception there ends the program here.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/tiles.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

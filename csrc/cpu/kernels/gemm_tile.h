@@ -1,4 +1,4 @@
-// The matrix-product micro-kernel (contract: kernel_table.h): an outer-product tile held in registers.
+// The matrix-product micro-kernel (contracts/products.h): an outer-product tile held in registers.
 //
 //   for k < depth:  C[m][:] += A[m][k] * B[k][:]      m < tile_rows, ':' = one or two or three vectors
 //
@@ -9,7 +9,7 @@
 // are sums of chains of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/products.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

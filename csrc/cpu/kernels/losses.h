@@ -1,10 +1,10 @@
-// Elementwise losses and their gradients by the prediction (contract: LossKernels in kernel_table.h).
+// Elementwise losses and their gradients by the prediction (LossKernels in contracts/layers.h).
 //
 //   binary cross-entropy of a logit z   z > 0 ? z (1 - t) + log(1 + exp(-z)) : -z t + log(1 + exp(z)),
 //   sigmoid(z) - t squared error                       (p - t)^2, 2 (p - t)
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/vec_math.h"
 #include "cpu/kernels/vector_loop.h"
 

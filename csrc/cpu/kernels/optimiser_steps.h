@@ -1,4 +1,4 @@
-// Optimiser steps in place (contracts in kernel_table.h); p parameter, g gradient, d weight decay.
+// Optimiser steps in place (contracts/optimisers.h); p parameter, g gradient, d weight decay.
 //
 //   sgd      g += d p;   u = momentum u + g;   p -= lr (nesterov ? g + momentum u : u)
 //   rmsprop  g += d p;   s = alpha s + (1 - alpha) g^2;   w = g / (sqrt(s) + eps);   u = momentum u + w;   p
@@ -10,7 +10,7 @@
 // writes it); Hinton 2012, lecture 6e; Kingma & Ba 2015; Loshchilov & Hutter 2019 (decoupled decay).
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/optimisers.h"
 #include "cpu/kernels/vector_loop.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

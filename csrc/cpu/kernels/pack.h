@@ -1,4 +1,4 @@
-// copy_block: the one primitive that every packer is made of (contract: BlockCopy in kernel_table.h). It
+// copy_block: the one primitive that every packer is made of (BlockCopy in contracts/products.h). It
 // moves a strided rows x cols block, widening the storage type S to the compute type of V, and knows these
 // shapes:
 //
@@ -7,7 +7,7 @@
 //   anything else                      element by element
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/products.h"
 #include "cpu/kernels/vector_parts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

@@ -1,4 +1,4 @@
-// The gradients of means and p-norms (contract: PoolGradientLines in kernel_table.h), as sums over the
+// The gradients of means and p-norms (PoolGradientLines in contracts/pools.h), as sums over the
 // windows that hold an input element: nothing is added to memory that another has written, and every sum has
 // its fixed order.
 //
@@ -7,7 +7,7 @@
 // which is summed once. Along channels, every lane is a channel, and no windows are better than others.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_operations.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

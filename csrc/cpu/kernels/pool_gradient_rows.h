@@ -1,4 +1,4 @@
-// The gradients of means and p-norms along contiguous rows (contract: PoolGradientRows in kernel_table.h), in
+// The gradients of means and p-norms along contiguous rows (PoolGradientRows in contracts/pools.h), in
 // two steps over a group of rows that stays in L1, as in pool_rows.h:
 //
 //   columns   the weighted output rows whose windows hold an input row become one line, with zeros around it
@@ -7,9 +7,10 @@
 //             interleaved
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_gradient.h"
 #include "cpu/kernels/pool_rows.h"
+#include "cpu/kernels/small_counts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -54,21 +55,6 @@ void sum_windows(const PoolGradientRows& r, const Gradient& gradient, const Grad
     for_each_laid_back<V>(r.windows, [&](int64_t q) { sum(q, V::kLanes).store(line + q); });
   }
 }
-template <class V, class S, class Gradient>
-void sum_windows(const PoolGradientRows& r, const Gradient& gradient, const GradientCursor& cursor,
-                 typename V::Scalar* line) {
-  switch (cursor.row().from_count) {
-    case 1:
-      return sum_windows<V, S, 1>(r, gradient, cursor, line);
-    case 2:
-      return sum_windows<V, S, 2>(r, gradient, cursor, line);
-    case 3:
-      return sum_windows<V, S, 3>(r, gradient, cursor, line);
-    default:
-      return sum_windows<V, S, 0>(r, gradient, cursor, line);
-  }
-}
-
 // The sums of columns `stride` apart: of line[first + i - t * distance], t < taps.
 struct ShiftedTaps {
   int64_t first, taps, distance;
@@ -121,34 +107,40 @@ void spread_line(const typename V::Scalar* line, ShiftedTaps first, ShiftedTaps 
     }
   }
 }
-template <class V, int kStride, class Store>
-auto line_spreader(int64_t first, int64_t second) {
-  if constexpr (kStride == 1) {
-    return first == 3 ? spread_line<V, 1, 3, 3, Store> : spread_line<V, 1, -1, -1, Store>;
-  } else {
-    return first == 1 && second == 1   ? spread_line<V, 2, 1, 1, Store>
-           : first == 2 && second == 1 ? spread_line<V, 2, 2, 1, Store>
-           : first == 1 && second == 2 ? spread_line<V, 2, 1, 2, Store>
-                                       : spread_line<V, 2, -1, -1, Store>;
+template <class V, class S, bool kCheap, class Store>
+auto line_spreader(int64_t stride, int64_t first, int64_t second) {
+  if (stride == 1) {
+    return with_count(CountsThatPay<V, S, kCheap, 3>(), first, [&](auto taps) {
+      constexpr int kTaps = taps() ? taps() : -1;
+      return spread_line<V, 1, kTaps, kTaps, Store>;
+    });
   }
+  if constexpr (kCheap && std::is_same_v<S, typename V::Scalar>) {
+    if (first == 1 && second == 1) return spread_line<V, 2, 1, 1, Store>;
+    if (first == 2 && second == 1) return spread_line<V, 2, 2, 1, Store>;
+    if (first == 1 && second == 2) return spread_line<V, 2, 1, 2, Store>;
+  }
+  return spread_line<V, 2, -1, -1, Store>;
 }
 
 template <class V, class S, template <class> class Gradient>
 void pool_gradient_rows(const PoolGradientRows& r) {
   using T = typename V::Scalar;
   using Store = GradientStore<V, S, Gradient<V>>;
+  using Rows = CountsThatPay<V, S, !Gradient<V>::kPower, 1, 2, 3>;
   const Gradient<V> gradient(r.p);
   T* const lines = static_cast<T*>(r.scratch);
   const int64_t pitch = r.pitch, columns = r.columns, begin = r.first_window - r.low;
   fill(lines, r.lines * pitch, T(0));
   const ShiftedTaps first = taps_of_columns(r, 0), second = taps_of_columns(r, r.stride - 1);
-  const auto spread = r.stride == 1 ? line_spreader<V, 1, Store>(first.taps, second.taps)
-                                    : line_spreader<V, 2, Store>(first.taps, second.taps);
+  const auto spread = line_spreader<V, S, !Gradient<V>::kPower, Store>(r.stride, first.taps, second.taps);
   GradientCursor reading(r, r.rows), writing(r, r.rows);
   for (int64_t left = r.end - r.begin; left > 0;) {
     const int64_t rows = left < r.lines ? left : r.lines;
     for (int64_t n = 0; n < rows; ++n, reading.advance())
-      sum_windows<V, S>(r, gradient, reading, lines + n * pitch + begin);
+      with_count(Rows(), reading.row().from_count, [&](auto count_of_rows) {
+        sum_windows<V, S, count_of_rows()>(r, gradient, reading, lines + n * pitch + begin);
+      });
     for (int64_t n = 0; n < rows; ++n, --left, writing.advance()) {
       S* const dx = static_cast<S*>(r.dx) + writing.to();
       const S* const x = Gradient<V>::kPower ? static_cast<const S*>(r.x) + writing.to() : dx;

@@ -1,7 +1,7 @@
 // The pools' part of the table.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_gradient.h"
 #include "cpu/kernels/pool_gradient_rows.h"
 #include "cpu/kernels/pool_lanes.h"

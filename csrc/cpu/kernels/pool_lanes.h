@@ -1,8 +1,8 @@
-// Windows whose elements are runs of channels (contract: PoolLines in kernel_table.h): every lane is a
+// Windows whose elements are runs of channels (PoolLines in contracts/pools.h): every lane is a
 // channel, so any window is as good as any other. Numbers are flat positions in the plane.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_operations.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

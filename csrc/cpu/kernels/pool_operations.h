@@ -16,7 +16,7 @@
 // touches it.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/vector_parts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

@@ -1,11 +1,8 @@
-// Small windows along contiguous rows (contract: PoolRows in kernel_table.h), in two steps over a group of
+// Small windows along contiguous rows (PoolRows in contracts/pools.h), in two steps over a group of
 // rows of windows that stays in L1:
 //
-//   columns   the input rows under each of them become one line, with as much padding around it as the
-//   windows
-//             reach into
-//   windows   at every position of a line its kernel neighbours are merged, and each stride-th of these is
-//   kept
+//   columns   the input rows under each of them become one line, with as much padding as windows reach into
+//   windows   the neighbours under a kernel are merged at every position of a line, each stride-th is kept
 //
 // The second step reads what the first wrote at other offsets, which a CPU can't do until the writes have
 // left its store buffer: hence the group. Windows side by side, as many taps as their stride and none outside
@@ -15,8 +12,9 @@
 // one.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_operations.h"
+#include "cpu/kernels/small_counts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -59,7 +57,7 @@ void for_each_laid_back(int64_t count, const Body& body) {
   body(last);
 }
 
-// Elements of the rows from[k] merged; kRows unrolls the commonest heights, 0 is any.
+// Elements of the rows from[k] merged; with kRows == 0 of any number of them.
 template <class V, class S, int kRows, class Operation>
 class Columns {
  public:
@@ -88,21 +86,6 @@ class Columns {
   const S* row_[kRows ? kRows : 1];
 };
 
-// Calls body(columns) for what lies at x.
-template <class V, class S, class Operation, class Body>
-void with_columns(const Operation& operation, const S* x, const PoolRow& row, const Body& body) {
-  switch (row.from_count) {
-    case 1:
-      return body(Columns<V, S, 1, Operation>(operation, x, row));
-    case 2:
-      return body(Columns<V, S, 2, Operation>(operation, x, row));
-    case 3:
-      return body(Columns<V, S, 3, Operation>(operation, x, row));
-    default:
-      return body(Columns<V, S, 0, Operation>(operation, x, row));
-  }
-}
-
 // What the results of a row of windows are divided by, column by column.
 template <class V, class Operation>
 class RowDivisor {
@@ -130,17 +113,17 @@ void store_windows(const Operation& operation, const RowDivisor<V, Operation>& d
   for_each_laid_back<V>(columns, [&](int64_t o) { store_as(y + o, result(o)); });
 }
 
-// Each kStride-th element that at() gives from i on.
+// Each stride-th element that at() gives from i on; kStride is the stride, or 0 for any up to kMostRowStride.
 template <class V, int kStride, class At>
-V every(const At& at, int64_t i) {
+V every(const At& at, int64_t i, int64_t stride) {
   if constexpr (kStride == 1) {
     return at(i);
-  } else if constexpr (kStride % 2 == 0) {
-    return evens(every<V, kStride / 2>(at, i), every<V, kStride / 2>(at, i + kStride / 2 * V::kLanes));
+  } else if constexpr (kStride == 2) {
+    return evens(at(i), at(i + V::kLanes));
   } else {
-    typename V::Scalar all[kStride * V::kLanes], taken[V::kLanes];
-    for (int n = 0; n < kStride; ++n) at(i + n * V::kLanes).store(all + n * V::kLanes);
-    for (int n = 0; n < V::kLanes; ++n) taken[n] = all[n * kStride];
+    typename V::Scalar all[kMostRowStride * V::kLanes], taken[V::kLanes];
+    for (int64_t n = 0; n < stride; ++n) at(i + n * V::kLanes).store(all + n * V::kLanes);
+    for (int n = 0; n < V::kLanes; ++n) taken[n] = all[n * stride];
     return V::load(taken);
   }
 }
@@ -164,7 +147,8 @@ template <class V, class S, int kStride, int kTaps, class Operation>
 void merge_windows(const PoolRows& r, const Operation& operation, PoolCursor& cursor, int64_t rows,
                    int64_t left) {
   using T = typename V::Scalar;
-  const int64_t taps = kTaps ? kTaps : r.kernel, step = r.step, columns = r.columns, pitch = r.pitch;
+  const int64_t taps = kTaps ? kTaps : r.kernel, stride = kStride ? kStride : r.stride;
+  const int64_t step = r.step, columns = r.columns, pitch = r.pitch;
   S* const y = static_cast<S*>(r.y);
   const bool dense = r.dense;
   const T* line = static_cast<const T*>(r.scratch);
@@ -177,21 +161,15 @@ void merge_windows(const PoolRows& r, const Operation& operation, PoolCursor& cu
     };
     store_windows<V>(operation, RowDivisor<V, Operation>(r, cursor.row()), columns,
                      dense ? left * columns : columns, y + cursor.to(),
-                     [&](int64_t o) { return every<V, kStride>(merged, o * kStride); });
+                     [&](int64_t o) { return every<V, kStride>(merged, o * stride, stride); });
   }
-}
-template <class V, class S, int kStride, class Operation>
-auto windows_merger(int64_t kernel) {
-  return kernel == 2   ? merge_windows<V, S, kStride, 2, Operation>
-         : kernel == 3 ? merge_windows<V, S, kStride, 3, Operation>
-                       : merge_windows<V, S, kStride, 0, Operation>;
 }
 template <class V, class S, class Operation>
 auto windows_merger(int64_t kernel, int64_t stride) {
-  return stride == 1   ? windows_merger<V, S, 1, Operation>(kernel)
-         : stride == 2 ? windows_merger<V, S, 2, Operation>(kernel)
-         : stride == 3 ? windows_merger<V, S, 3, Operation>(kernel)
-                       : windows_merger<V, S, 4, Operation>(kernel);
+  return with_count(Counts<1, 2>(), stride, [&](auto step) {
+    return with_count(CountsThatPay<V, S, Operation::kPlain, 2, 3>(), kernel,
+                      [&](auto taps) { return merge_windows<V, S, step(), taps(), Operation>; });
+  });
 }
 
 // Whether `count` elements from column `first` of the windows' columns on can be read in each row under the
@@ -210,32 +188,38 @@ void walk_side_by_side(const PoolRows& r, const Operation& operation) {
   S* const y = static_cast<S*>(r.y);
   const int64_t columns = r.columns, reach = columns * kTaps;
   for (int64_t left = r.end - r.begin; left > 0; --left, cursor.advance()) {
-    const RowDivisor<V, Operation> divisor(r, cursor.row());
+    const PoolRow& row = cursor.row();
+    const RowDivisor<V, Operation> divisor(r, row);
     const int64_t end = r.dense ? left * columns : columns;
-    const bool whole = columns >= V::kLanes || readable(r, cursor, 0, kTaps * V::kLanes);
-    with_columns<V>(operation, x + cursor.from(), cursor.row(), [&](const auto& under) {
-      const auto store = [&](const auto& at) {
-        store_windows<V>(operation, divisor, columns, end, y + cursor.to(),
-                         [&](int64_t o) { return every_merged<V, kTaps>(operation, at, o * kTaps); });
-      };
-      if (whole) {
+    const auto store = [&](const auto& at) {
+      store_windows<V>(operation, divisor, columns, end, y + cursor.to(),
+                       [&](int64_t o) { return every_merged<V, kTaps>(operation, at, o * kTaps); });
+    };
+    if (columns >= V::kLanes || readable(r, cursor, 0, kTaps * V::kLanes)) {
+      with_count(Counts<1, kTaps>(), row.from_count, [&](auto rows) {
+        const Columns<V, S, rows(), Operation> under(operation, x + cursor.from(), row);
         store([&](int64_t i) { return under(i); });
-      } else {
-        store([&](int64_t i) { return under(i, i < reach ? lanes_left<V>(i, reach) : 0); });
-      }
-    });
+      });
+    } else {
+      const Columns<V, S, 0, Operation> under(operation, x + cursor.from(), row);
+      store([&](int64_t i) { return under(i, i < reach ? lanes_left<V>(i, reach) : 0); });
+    }
   }
 }
 
 template <class V, class S, class Operation>
 void walk_rows(const PoolRows& r, const Operation& operation) {
   using T = typename V::Scalar;
+  using Rows = CountsThatPay<V, S, Operation::kPlain, 1, 2, 3>;
   const int64_t size = (r.columns - 1) * r.stride + (r.kernel - 1) * r.step + 1;
   const LineSpan span = inside(r.start, r.input, size);
   const int64_t width = span.end - span.begin;
   if (r.kernel == r.stride && r.step == 1 && width == size) {
-    if (r.kernel == 2) return walk_side_by_side<V, S, 2>(r, operation);
-    if (r.kernel == 4) return walk_side_by_side<V, S, 4>(r, operation);
+    const bool walked = with_count(CountsThatPay<V, S, Operation::kPlain, 2, 4>(), r.kernel, [&](auto taps) {
+      if constexpr (taps() > 0) walk_side_by_side<V, S, taps()>(r, operation);
+      return taps() > 0;
+    });
+    if (walked) return;
   }
   T outside[V::kLanes];
   operation.value(operation.start()).store(outside);
@@ -252,7 +236,9 @@ void walk_rows(const PoolRows& r, const Operation& operation) {
     const int64_t rows = left < r.lines ? left : r.lines;
     T* line = lines + span.begin;
     for (int64_t n = 0; n < rows; ++n, line += pitch, reading.advance()) {
-      with_columns<V>(operation, x + reading.from(), reading.row(), [&](const auto& under) {
+      const PoolRow& row = reading.row();
+      with_count(Rows(), row.from_count, [&](auto count_of_rows) {
+        const Columns<V, S, count_of_rows(), Operation> under(operation, x + reading.from(), row);
         if (width >= V::kLanes) {
           for_each_laid_back<V>(width, [&](int64_t i) { under(i).store(line + i); });
         } else if (width > 0) {  // neutral elements follow

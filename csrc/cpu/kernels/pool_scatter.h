@@ -1,8 +1,8 @@
-// The gradient of a maximum (contract: PoolScatter in kernel_table.h): every element goes to where its
+// The gradient of a maximum (PoolScatter in contracts/pools.h): every element goes to where its
 // maximum lay, and those that meet are added in the order of the windows, in the compute type.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

@@ -1,4 +1,4 @@
-// Sliding windows along contiguous rows (contract: PoolLines in kernel_table.h), in steps that stay in L1:
+// Sliding windows along contiguous rows (PoolLines in contracts/pools.h), in steps that stay in L1:
 //
 //   combine   the rows of each line become one, with as much padding around it as the windows reach into;
 //             lines follow each other at whole windows' distance: one long line to the next steps.
@@ -12,10 +12,9 @@
 // Scratch: sliding_scratch() of the driver.
 #pragma once
 
-#include <type_traits>
-
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_operations.h"
+#include "cpu/kernels/small_counts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
@@ -23,7 +22,7 @@ namespace {
 // Elements beyond the end of a line that vectors may read, to no effect.
 constexpr int kSlack = 16;
 
-// Positions [begin, end) of a line: each row added in turn. kRows unrolls the commonest heights; 0 is any.
+// Positions [begin, end) of a line: each row added in turn; with kRows == 0 any number of them.
 template <class V, class S, int kRows, class Operation>
 void combine_rows(const PoolLine& line, const Operation& operation, int64_t start, int64_t begin, int64_t end,
                   typename V::Scalar* values, typename V::Scalar* numbers) {
@@ -53,20 +52,9 @@ template <class V, class S, class Operation>
 void make_line(const PoolLines& r, const PoolLine& line, const Operation& operation, LineSpan span,
                int64_t size, typename V::Scalar* values, typename V::Scalar* numbers) {
   const int64_t begin = span.begin, end = span.end;
-  switch (line.row_count) {
-    case 1:
-      combine_rows<V, S, 1>(line, operation, r.start, begin, end, values, numbers);
-      break;
-    case 2:
-      combine_rows<V, S, 2>(line, operation, r.start, begin, end, values, numbers);
-      break;
-    case 3:
-      combine_rows<V, S, 3>(line, operation, r.start, begin, end, values, numbers);
-      break;
-    default:
-      combine_rows<V, S, 0>(line, operation, r.start, begin, end, values, numbers);
-      break;
-  }
+  with_count(CountsThatPay<V, S, Operation::kNumbers, 2, 3>(), line.row_count, [&](auto rows) {
+    combine_rows<V, S, rows()>(line, operation, r.start, begin, end, values, numbers);
+  });
   typename V::Scalar outside[V::kLanes];
   operation.value(operation.start()).store(outside);
   fill(values, begin, outside[0]);
@@ -107,27 +95,13 @@ void deal(const T* line, int64_t count, int64_t stride, int64_t deals, int64_t p
 }
 
 // take(o, v) gets the combined taps v of windows o and on, for all o < count.
-template <class V, int kTaps, class Operation, class Take>
-void slide(const Operation& operation, int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
+template <class V, class Operation, class Take>
+void slide(const Operation& operation, int64_t taps, const int64_t* offset, const typename V::Scalar* line,
            int64_t count, const Take& take) {
-  const int64_t taps = kTaps ? kTaps : kernel;
   for (int64_t o = 0; o < count; o += V::kLanes) {
     V v = V::load(line + offset[0] + o);
-#pragma GCC unroll 4
     for (int64_t t = 1; t < taps; ++t) v = operation.merge(v, V::load(line + offset[t] + o));
     take(o, v);
-  }
-}
-template <class V, class Operation, class Take>
-void slide(const Operation& operation, int64_t kernel, const int64_t* offset, const typename V::Scalar* line,
-           int64_t count, const Take& take) {
-  switch (kernel) {
-    case 2:
-      return slide<V, 2>(operation, 2, offset, line, count, take);
-    case 3:
-      return slide<V, 3>(operation, 3, offset, line, count, take);
-    default:
-      return slide<V, 0>(operation, kernel, offset, line, count, take);
   }
 }
 

@@ -1,9 +1,9 @@
-// One window after the other along contiguous rows (contract: PoolRow in kernel_table.h; step 1): the vectors
+// One window after the other along contiguous rows (PoolRow in contracts/pools.h; step 1): the vectors
 // run along the window, and their lanes are combined at its end. For irregular windows and those much wider
 // than a vector.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/pools.h"
 #include "cpu/kernels/pool_operations.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

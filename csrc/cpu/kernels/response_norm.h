@@ -1,4 +1,4 @@
-// Local response normalisation over channels (contract: ResponseNormBlock in kernel_table.h).
+// Local response normalisation over channels (ResponseNormBlock in contracts/layers.h).
 //
 //   scale_c = k + alpha * sum of x_i^2             over the window i = c - before ... c - before + window - 1
 //   y_c     = x_c * scale_c^-beta
@@ -11,7 +11,7 @@
 // row are the channels and `step` is 1.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/vec_math.h"
 #include "cpu/kernels/vector_loop.h"
 

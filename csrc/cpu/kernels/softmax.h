@@ -1,5 +1,5 @@
-// Softmax of contiguous rows, its gradient, and the cross-entropy that is made of it (contracts in
-// kernel_table.h).
+// Softmax of contiguous rows, its gradient, and the cross-entropy that is made of it
+// (contracts/layers.h).
 //
 //   y_j = exp(x_j - m) / sum over i of exp(x_i - m),   m = max x
 //   dx_j = y_j (dy_j - sum over i of dy_i y_i)
@@ -8,7 +8,7 @@
 // round it.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/layers.h"
 #include "cpu/kernels/vec_math.h"
 #include "cpu/kernels/vector_loop.h"
 

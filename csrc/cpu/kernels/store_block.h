@@ -1,9 +1,9 @@
-// The epilogues (contracts: BlockStore and TurnedStore in kernel_table.h): bias and activation on
+// The epilogues (BlockStore and TurnedStore in contracts/products.h): bias and activation on
 // accumulators, then the store in the storage type, as vectors where elements are contiguous in the result,
 // else element by element.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/products.h"
 #include "cpu/kernels/activations.h"
 #include "cpu/kernels/vector_parts.h"
 
@@ -34,7 +34,7 @@ inline __attribute__((always_inline)) void store_piece(Kind kind, const T* c, in
 template <class V, class S, int kWidth>
 void store_block(const BlockStore& b) {
   using T = typename V::Scalar;
-  with_activation(b.activation, [&b](auto kind) {
+  with_activation_or_costly(b.activation, [&b](auto kind) {
     const T* c = static_cast<const T*>(b.c);
     const T* row_bias = static_cast<const T*>(b.row_bias);
     const T* col_bias = static_cast<const T*>(b.col_bias);
@@ -60,7 +60,7 @@ template <class V, class S, int kWidth>
 void store_turned(const TurnedStore& b) {
   using T = typename V::Scalar;
   constexpr int kLanes = V::kLanes;
-  with_activation(b.activation, [&b](auto kind) {
+  with_activation_or_costly(b.activation, [&b](auto kind) {
     for (int n = 0; n < b.columns; n += kLanes) {
       const int columns = lanes_left<V>(n, b.columns);
       const T* c = static_cast<const T*>(b.c) + n;

@@ -2,7 +2,7 @@
 // exact, so that three parts hold all 24 bits of a value whose last part is not so small as to be flushed.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/tiles.h"
 #include "cpu/kernels/tile_registers.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

@@ -1,4 +1,4 @@
-// The product of packed lines and filters on tiles (contract: TileChain in kernel_table.h). Which products of
+// The product of packed lines and filters on tiles (TileChain in contracts/tiles.h). Which products of
 // parts count, a0 being A's largest part:
 //
 //   1 part     a0 b0                          relative error 2^-8 of a term: `medium`, and exact for bfloat16
@@ -14,7 +14,7 @@
 // products that do not wait for it.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/tiles.h"
 #include "cpu/kernels/tile_parts.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

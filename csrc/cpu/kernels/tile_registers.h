@@ -4,7 +4,7 @@
 // a store before them may come too late or never.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/tiles.h"
 #include "cpu/kernels/vec_avx512.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

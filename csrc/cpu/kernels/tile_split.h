@@ -1,8 +1,8 @@
-// Operands of tile products: values split into bfloat16 parts and laid out as tiles (contracts: LineSplit,
-// LineTurn and PairPack in kernel_table.h).
+// Operands of tile products: values split into bfloat16 parts and laid out as tiles (LineSplit,
+// LineTurn and PairPack in contracts/tiles.h).
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/tiles.h"
 #include "cpu/kernels/tile_parts.h"
 #include "cpu/kernels/vector_parts.h"
 

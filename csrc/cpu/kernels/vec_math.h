@@ -11,7 +11,7 @@
 // uses the fit.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

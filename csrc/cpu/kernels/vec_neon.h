@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

@@ -24,7 +24,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

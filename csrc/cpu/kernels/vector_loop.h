@@ -3,7 +3,7 @@
 // the same wherever it lies.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

@@ -1,7 +1,7 @@
 // The last vector of a row, where it is not a whole one.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "core/dtype.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

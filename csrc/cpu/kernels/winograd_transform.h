@@ -12,7 +12,7 @@
 // 2, and 2, -2 besides for m = 4.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/contracts/winograd.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {

@@ -1,0 +1,52 @@
+// Filters of one channel each.
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv::cpu {
+
+using std::int64_t;
+
+struct PositionRun {
+  int64_t start, count;
+};
+
+// Depthwise filtering of one line of positions: tap t reads from lines[t]. filter: count may run up to whole
+// vectors, lines and `out` have room; sums are added up from chains of at most `chain` taps.
+struct DepthwiseLine {
+  const void* const* lines;
+  int64_t taps, chain;
+  const void* weights;  // one each tap
+  int64_t count;
+  void* out;  // filter: count sums. correlate: a vector of partial sums each tap; added to
+  bool accumulate;
+  // correlate only: what the lines are multiplied by, laid out as filter's `out`, and the positions to count.
+  const void* values;
+  const PositionRun* runs;
+  int64_t run_count;
+};
+
+// The same for rows of `count` positions of nr neighbouring channels each: position j lies at j * out_step of
+// `out` or `values`, its tap t at source + tap_offset[t] + j * step; a row on, row_step and out_row_step
+// further.
+struct DepthwiseLanes {
+  const void* source;
+  const int64_t* tap_offset;
+  int64_t taps, chain, count, step, out_step;
+  int64_t rows, row_step, out_row_step;
+  const void* weights;  // filter: nr each tap
+  const void* values;   // correlate
+  void* out;            // filter: sums. correlate: nr each tap; added to
+};
+
+struct DepthwiseKernels {
+  // out[j] (+)= sum over t of weights[t] * lines[t][j]
+  void (*filter_row)(const DepthwiseLine&);
+  // out[t] += sum over the runs' j of values[j] * lines[t][j], lane by lane
+  void (*correlate_row)(const DepthwiseLine&);
+  void (*filter_lanes)(const DepthwiseLanes&);
+  void (*correlate_lanes)(const DepthwiseLanes&);
+  int lanes;  // of a vector
+};
+
+}  // namespace fastconv::cpu

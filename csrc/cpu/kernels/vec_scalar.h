@@ -1,10 +1,11 @@
-// The smallest vector wrapper that serves, in portable C++: the definition that every other vec_<isa>.h
-// follows.
+// The smallest vector wrapper that serves, for any machine: the definition that every other vec_<isa>.h
+// follows. What compilers know of vectors (GCC's and Clang's vector extension) is left to them, the rest is
+// written lane by lane.
 //
 // Vec<T> holds kLanes elements of T (float or double); Vec<T>::Mask one truth value a lane.
 //   zero() all(x) load(p) store(p)      whole vectors, any alignment
-//   load_partial(p, n) store_partial(p, n)   the first n <= kLanes lanes; the others read as zero and are not
-//   touched
+//   load_partial(p, n) store_partial(p, n)   the first n <= kLanes lanes; the others read as zero and are
+//                             not touched
 //   + - * /  min max sqrt abs copysign(a, sign)   min and max return their second argument when one is NaN
 //   fma(a, b, c) = a*b + c    fnma(a, b, c) = c - a*b     (fused where the instruction set has it)
 //   round(a)                  to the nearest integer, ties to even
@@ -16,9 +17,9 @@
 //                             to even
 //   evens(a, b) odds(a, b)    lanes 0, 2, 4, ... (1, 3, 5, ...) of a followed by those of b
 //   interleave(a, b, &low, &high)   a0 b0 a1 b1 ...
+//   transpose(Vec (&r)[kLanes])     in place, r[i] lane j <-> r[j] lane i
 //   stream_line(to, from)     copies 64 bytes to an aligned line without reading it first, where that can be
-//   said; stream_end()              orders such stores before later ones transpose(Vec (&r)[kLanes])  in
-//   place, r[i] lane j <-> r[j] lane i
+//                             said; stream_end() orders such stores before later ones
 #pragma once
 
 #include <cmath>
@@ -35,17 +36,18 @@ template <class T>
 struct Vec {
   using Scalar = T;
   static constexpr int kLanes = 16 / sizeof(T);
+  using Lanes __attribute__((vector_size(16))) = T;
   struct Mask {
-    bool m[kLanes];
+    decltype(Lanes{} < Lanes{}) m;  // all bits of a lane, or none
   };
-  T v[kLanes];
+  Lanes v;
 
   static Vec all(T x) {
     Vec r;
     for (int i = 0; i < kLanes; ++i) r.v[i] = x;
     return r;
   }
-  static Vec zero() { return all(T(0)); }
+  static Vec zero() { return {Lanes{}}; }
   static Vec load_partial(const T* p, int count) {
     Vec r = zero();
     for (int i = 0; i < count; ++i) r.v[i] = p[i];
@@ -53,15 +55,13 @@ struct Vec {
   }
   static Vec load(const T* p) {
     Vec r;
-    for (int i = 0; i < kLanes; ++i) r.v[i] = p[i];
+    __builtin_memcpy(&r.v, p, sizeof r.v);
     return r;
   }
   void store_partial(T* p, int count) const {
     for (int i = 0; i < count; ++i) p[i] = v[i];
   }
-  void store(T* p) const {
-    for (int i = 0; i < kLanes; ++i) p[i] = v[i];
-  }
+  void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
 };
 using VecF32 = Vec<float>;
 using VecF64 = Vec<double>;
@@ -72,44 +72,37 @@ Vec<T> lanewise(F f) {
   for (int i = 0; i < Vec<T>::kLanes; ++i) r.v[i] = f(i);
   return r;
 }
-template <class T, class F>
-typename Vec<T>::Mask lanewise_mask(F f) {
-  typename Vec<T>::Mask r;
-  for (int i = 0; i < Vec<T>::kLanes; ++i) r.m[i] = f(i);
-  return r;
-}
-
 template <class T>
 Vec<T> operator+(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] + b.v[i]; });
+  return {a.v + b.v};
 }
 template <class T>
 Vec<T> operator-(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] - b.v[i]; });
+  return {a.v - b.v};
 }
 template <class T>
 Vec<T> operator*(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] * b.v[i]; });
+  return {a.v * b.v};
 }
 template <class T>
 Vec<T> operator/(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] / b.v[i]; });
+  return {a.v / b.v};
 }
 template <class T>
 Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
-  return lanewise<T>([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+  return {a.v * b.v + c.v};
 }
 template <class T>
 Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
-  return lanewise<T>([&](int i) { return c.v[i] - a.v[i] * b.v[i]; });
+  return {c.v - a.v * b.v};
 }
 template <class T>
 Vec<T> min(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+  return {a.v < b.v ? a.v : b.v};
 }
 template <class T>
 Vec<T> max(Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+  return {a.v > b.v ? a.v : b.v};
 }
 template <class T>
 Vec<T> sqrt(Vec<T> a) {
@@ -144,32 +137,24 @@ inline VecF64 exp2_integer(VecF64 n) {
   });
 }
 template <class T>
-auto operator<(Vec<T> a, Vec<T> b) {
-  return lanewise_mask<T>([&](int i) { return a.v[i] < b.v[i]; });
+typename Vec<T>::Mask operator<(Vec<T> a, Vec<T> b) {
+  return {a.v < b.v};
 }
 template <class T>
-auto operator==(Vec<T> a, Vec<T> b) {
-  return lanewise_mask<T>([&](int i) { return a.v[i] == b.v[i]; });
+typename Vec<T>::Mask operator==(Vec<T> a, Vec<T> b) {
+  return {a.v == b.v};
 }
 template <class T>
-auto is_nan(Vec<T> a) {
-  return lanewise_mask<T>([&](int i) { return a.v[i] != a.v[i]; });
+typename Vec<T>::Mask is_nan(Vec<T> a) {
+  return {a.v != a.v};
 }
-inline VecF32::Mask operator|(VecF32::Mask a, VecF32::Mask b) {
-  return lanewise_mask<float>([&](int i) { return a.m[i] || b.m[i]; });
-}
-inline VecF64::Mask operator|(VecF64::Mask a, VecF64::Mask b) {
-  return lanewise_mask<double>([&](int i) { return a.m[i] || b.m[i]; });
-}
-inline VecF32::Mask operator&(VecF32::Mask a, VecF32::Mask b) {
-  return lanewise_mask<float>([&](int i) { return a.m[i] && b.m[i]; });
-}
-inline VecF64::Mask operator&(VecF64::Mask a, VecF64::Mask b) {
-  return lanewise_mask<double>([&](int i) { return a.m[i] && b.m[i]; });
-}
+inline VecF32::Mask operator|(VecF32::Mask a, VecF32::Mask b) { return {a.m | b.m}; }
+inline VecF64::Mask operator|(VecF64::Mask a, VecF64::Mask b) { return {a.m | b.m}; }
+inline VecF32::Mask operator&(VecF32::Mask a, VecF32::Mask b) { return {a.m & b.m}; }
+inline VecF64::Mask operator&(VecF64::Mask a, VecF64::Mask b) { return {a.m & b.m}; }
 template <class T>
 Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
-  return lanewise<T>([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; });
+  return {m.m ? a.v : b.v};
 }
 template <class T>
 T reduce_add(Vec<T> a) {

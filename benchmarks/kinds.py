@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 from benchmarks.delivery import deliver
 from benchmarks.progress import Progress
@@ -26,18 +28,8 @@ def regret(
     from benchmarks import regret, regret_report
 
     planned = regret.plan(shapes, directions, settings)
-    with Progress(len(regret.contested(planned))) as progress:
-        report = regret.run(
-            planned,
-            settings,
-            seconds_per_row=options.budget,
-            deadline=deadline,
-            progress=progress.begin,
-        )
-    text = regret_report.render(report, markdown=options.markdown)
-    charts = partial(regret_report.draw, report)
-    deliver("regret", text, report.as_json(), charts, options.out, markdown=options.markdown)
-    return 1 if report.troubles() else 0
+    run = partial(regret.run, planned, settings)
+    return _timed("regret", len(regret.contested(planned)), run, regret_report, options, deadline)
 
 
 def scaling(
@@ -52,19 +44,8 @@ def scaling(
     from benchmarks import scaling, scaling_report
 
     planned = scaling.plan(layers, directions, quick=options.quick)
-    with Progress(len(planned)) as progress:
-        report = scaling.run(
-            planned,
-            peers,
-            settings,
-            seconds_per_row=options.budget,
-            deadline=deadline,
-            progress=progress.begin,
-        )
-    text = scaling_report.render(report, markdown=options.markdown)
-    charts = partial(scaling_report.draw, report)
-    deliver("scaling", text, report.as_json(), charts, options.out, markdown=options.markdown)
-    return 1 if report.troubles() else 0
+    run = partial(scaling.run, planned, peers, settings)
+    return _timed("scaling", len(planned), run, scaling_report, options, deadline)
 
 
 def isa(
@@ -92,3 +73,20 @@ def isa(
     text = isa_report.render(report, markdown=options.markdown)
     deliver("isa", text, report.as_json(), lambda folder: [], options.out, markdown=options.markdown)
     return 1 if report.troubles() or not report.reports else 0
+
+
+def _timed(
+    name: str,
+    rows: int,
+    run: Callable[..., Any],
+    words: ModuleType,
+    options: argparse.Namespace,
+    deadline: float | None,
+) -> int:
+    """Run `rows` rows within the time there is, and deliver the report as the module `words` tells it."""
+    with Progress(rows) as progress:
+        report = run(seconds_per_row=options.budget, deadline=deadline, progress=progress.begin)
+    text = words.render(report, markdown=options.markdown)
+    charts = partial(words.draw, report)
+    deliver(name, text, report.as_json(), charts, options.out, markdown=options.markdown)
+    return 1 if report.troubles() else 0

@@ -422,34 +422,3 @@ def test_roofline_is_drawn_of_convolutions(tmp_path: Path) -> None:
     assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
     pools = report_of(dataclasses.replace(made.rows[0], operation="pool"))
     assert roofline.draw(pools, tmp_path) == []
-
-
-# The command line
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--regret", "--scaling"], "--scaling: not allowed with argument --regret"),
-        (["--scaling", "--isa", "avx2"], "--isa: not allowed with argument --scaling"),
-        (["--networks", "--regret"], "--regret: not allowed with argument --networks"),
-        (["--regret", "--peers", "torch"], "--regret races fastconv's own routes: it takes no --peers"),
-        (
-            ["--regret", "--only", "pooling"],
-            "--regret is about convolutions: 'pooling' matches pooling alone",
-        ),
-        (["--scaling", "--only", "pooling"], "--scaling is about convolutions"),
-        (["--scaling", "--peers", "jax"], "'jax' is none of torch, torch-bf16"),
-        (["--isa", "avx2", "--peers", "numpy"], "'numpy' is none of torch, torch-bf16"),
-        (["--isa", "sse"], "--isa: 'sse' is none of scalar, neon, avx2, avx512, amx"),
-        (["--isa", ""], "--isa: expected some of scalar"),
-        (["--within", "0"], "--within: expected seconds above 0, got 0.0"),
-    ],
-)
-def test_argument_errors_are_clear(
-    options: list[str], message: str, capsys: pytest.CaptureFixture[str], environment: None
-) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(options)
-    assert left.value.code == 2
-    assert message in capsys.readouterr().err

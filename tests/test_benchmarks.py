@@ -350,6 +350,20 @@ def test_interruption_keeps_the_rows_that_are_done(alone: None) -> None:
         (["--threads", "100000"], "got 100000"),
         (["--budget", "-1"], "expected seconds, got -1.0"),
         (["--precision", "low"], "invalid choice: 'low'"),
+        (["--regret", "--scaling"], "--scaling: not allowed with argument --regret"),
+        (["--scaling", "--isa", "avx2"], "--isa: not allowed with argument --scaling"),
+        (["--networks", "--regret"], "--regret: not allowed with argument --networks"),
+        (["--regret", "--peers", "torch"], "--regret races fastconv's own routes: it takes no --peers"),
+        (
+            ["--regret", "--only", "pooling"],
+            "--regret is about convolutions: 'pooling' matches pooling alone",
+        ),
+        (["--scaling", "--only", "pooling"], "--scaling is about convolutions"),
+        (["--scaling", "--peers", "jax"], "'jax' is none of torch, torch-bf16"),
+        (["--isa", "avx2", "--peers", "numpy"], "'numpy' is none of torch, torch-bf16"),
+        (["--isa", "sse"], "--isa: 'sse' is none of scalar, neon, avx2, avx512, amx"),
+        (["--isa", ""], "--isa: expected some of scalar"),
+        (["--within", "0"], "--within: expected seconds above 0, got 0.0"),
     ],
 )
 def test_argument_errors_are_clear(

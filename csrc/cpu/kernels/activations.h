@@ -85,16 +85,10 @@ __attribute__((noinline)) V activate(Costly costly, V x) {
 // For epilogues, which would be several times as large with all the others inside.
 template <class Body>
 void with_activation_or_costly(Activation kind, const Body& body) {
-  switch (kind) {
-    case Activation::none:
-      return body(Of<Activation::none>{});
-    case Activation::relu:
-      return body(Of<Activation::relu>{});
-    case Activation::relu6:
-      return body(Of<Activation::relu6>{});
-    default:
-      return body(Costly{kind});
-  }
+  if (kind == Activation::none) return body(Of<Activation::none>{});
+  if (kind == Activation::relu) return body(Of<Activation::relu>{});
+  if (kind == Activation::relu6) return body(Of<Activation::relu6>{});
+  body(Costly{kind});
 }
 
 // The derivative, from y = activate(x) where y determines it, else (gelu and silu) from x.

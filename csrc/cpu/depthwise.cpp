@@ -149,6 +149,9 @@ void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p
   const int64_t together =
       parts_of_task(p.planes.blocks * channels, machine.threads, std::min(channels, kMostTogether));
   const int64_t tasks = ceil_div(channels, together);
+  const int64_t chain = short_chain(g.taps(), g.taps());
+  const ImageView& result = g.result;
+  const bool neighbours = result.stride[kAxes - 1] == 1;
   parallel_for(p.planes.blocks * tasks, work, machine.threads, [&](int64_t task, int worker) {
     T* planes = workspace.as<T>() + worker * elements;
     T* sums = planes + p.plane_elements();
@@ -156,26 +159,34 @@ void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p
     RowsBlock<T> block(machine, g, p, planes);
     SumsStore<T> store(table, g);
     block.move_to(task / tasks);
-    store.move_to(block.runs());
+    if (!neighbours) store.move_to(block.runs());
     const int64_t first = task % tasks * together, end = std::min(first + together, channels);
     for (int64_t channel = first; channel < end; ++channel) {
-      for (int64_t i = 0; i < sources; ++i) {
-        const int64_t filter = channel * sources + i;
+      const T* channel_bias = bias.data ? bias.data + channel : nullptr;
+      const auto pack = [&](int64_t source) {
+        const int64_t filter = channel * sources + source;
         block.pack(by_channel ? filter : channel / multiplier);
         read_weights(table, w, g, filter, weights);
-        const DepthwiseLine line{block.lines(),
-                                 g.taps(),
-                                 short_chain(g.taps(), g.taps()),
-                                 weights,
-                                 block.positions(),
-                                 sums,
-                                 i > 0,
-                                 nullptr,
-                                 nullptr,
-                                 0};
-        kernels.filter_row(line);
+      };
+      const auto sum = [&](bool accumulate) {
+        kernels.filter_row({block.lines(), g.taps(), chain, weights, block.positions(), sums, accumulate,
+                            nullptr, nullptr, 0});
+      };
+      for (int64_t i = 0; i + 1 < sources; ++i) {
+        pack(i);
+        sum(i > 0);
       }
-      store.run(channel, sums, bias.data ? bias.data + channel : nullptr, epilogue.activation);
+      pack(sources - 1);
+      if (neighbours) {
+        table.filter_runs[static_cast<int>(result.dtype)](
+            {block.lines(), g.taps(), chain, weights, sources > 1 ? sums : nullptr, block.runs().data(),
+             static_cast<int64_t>(block.runs().size()),
+             element(result.data, result.dtype, channel * result.channel_stride), channel_bias,
+             epilogue.activation});
+      } else {
+        sum(sources > 1);
+        store.run(channel, sums, channel_bias, epilogue.activation);
+      }
     }
   });
 }

@@ -83,9 +83,6 @@ void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segme
                std::vector<ColumnPanel>* panels);
 
 // Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
-struct PixelRun {
-  int64_t start, count, result;
-};
 void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
              std::vector<PixelRun>* runs);
 

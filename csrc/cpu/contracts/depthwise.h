@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cpu/contracts/activation.h"
+
 namespace fastconv::cpu {
 
 using std::int64_t;
@@ -26,9 +28,28 @@ struct DepthwiseLine {
   int64_t run_count;
 };
 
-// The same for rows of `count` positions of nr neighbouring channels each: position j lies at j * out_step of
-// `out` or `values`, its tap t at source + tap_offset[t] + j * step; a row on, row_step and out_row_step
-// further.
+// Positions that are neighbours among the sums and in the result, from element `result` of it on.
+struct PixelRun {
+  int64_t start, count, result;
+};
+
+// Depthwise filtering of the positions of runs, into the result as it is to be: activation(bias + sums[j] +
+// sum over t of weights[t] * lines[t][j]), rounded to the storage type. Sums are those of filter_row.
+struct DepthwiseRuns {
+  const void* const* lines;
+  int64_t taps, chain;
+  const void* weights;
+  const void* sums;  // null: none; with room for a vector behind each run
+  const PixelRun* runs;
+  int64_t run_count;
+  void* out;
+  const void* bias;  // one; null: none
+  Activation activation;
+};
+
+// Depthwise filtering of rows of `count` positions of nr neighbouring channels each: position j lies at j *
+// out_step of `out` or `values`, its tap t at source + tap_offset[t] + j * step; a row on, row_step and
+// out_row_step further.
 struct DepthwiseLanes {
   const void* source;
   const int64_t* tap_offset;

@@ -62,6 +62,8 @@ constexpr KernelTable make_table() {
        store_turned<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_turned<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32>(), depthwise_kernels<VecF64>()},
+      {filter_runs<VecF32, float>, filter_runs<VecF64, double>, filter_runs<VecF32, Float16>,
+       filter_runs<VecF32, BFloat16>},
       {winograd_kernels<VecF32, 2, kVectors * VecF32::kLanes>(),
        winograd_kernels<VecF32, 4, kVectors * VecF32::kLanes>()},
       pool_kernels(),

@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kNsPerTap = 0.15;
 constexpr int64_t kMostPositions = 4096, kMostTogether = 64;
-constexpr int64_t kLongestChain =
-    64;  // vectors whose products are added up in float32 before they go into a double
+// Vectors whose products are added up in float32 before they go into a double.
+constexpr int64_t kLongestChain = 64;
 
 struct RowsPlan {
   int vector = 0;
@@ -51,6 +51,11 @@ RowsPlan plan_rows(const Machine& machine, const PixelGather& g) {
   return p;
 }
 
+struct Stretch {
+  const void* data = nullptr;
+  int64_t bytes = 0;
+};
+
 // What a task works on: a block of pixels of one channel, in planes.
 template <class T>
 class RowsBlock {
@@ -74,6 +79,16 @@ class RowsBlock {
 
   void pack(int64_t channel) { pack_planes(table_, g_, p_.planes, segments_, channel, 1, {}, planes_); }
 
+  // About what the block reads of a channel, where its rows follow each other.
+  Stretch source_of(int64_t channel) const {
+    const ImageView& r = g_.source;
+    const PixelSegment& s = segments_.front();
+    if (r.stride[kAxes - 1] != 1 || r.stride[kAxes - 2] != r.size[kAxes - 1]) return {};
+    int64_t at = s.image * r.batch_stride + channel * r.channel_stride;
+    for (int a = 0; a < kAxes - 1; ++a) at += s.position[a] * g_.axis[a].step * r.stride[a];
+    return {element(r.data, r.dtype, at),
+            s.rows * g_.axis[kAxes - 2].step * r.stride[kAxes - 2] * size_of(r.dtype)};
+  }
   const void* const* lines() const { return lines_.data(); }
   const std::vector<PixelRun>& runs() const { return runs_; }
   int64_t positions() const { return positions_; }
@@ -152,6 +167,9 @@ void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p
   const int64_t chain = short_chain(g.taps(), g.taps());
   const ImageView& result = g.result;
   const bool neighbours = result.stride[kAxes - 1] == 1;
+  const auto source_channel = [&](int64_t channel, int64_t source) {
+    return by_channel ? channel * sources + source : channel / multiplier;
+  };
   parallel_for(p.planes.blocks * tasks, work, machine.threads, [&](int64_t task, int worker) {
     T* planes = workspace.as<T>() + worker * elements;
     T* sums = planes + p.plane_elements();
@@ -165,7 +183,7 @@ void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p
       const T* channel_bias = bias.data ? bias.data + channel : nullptr;
       const auto pack = [&](int64_t source) {
         const int64_t filter = channel * sources + source;
-        block.pack(by_channel ? filter : channel / multiplier);
+        block.pack(source_channel(channel, source));
         read_weights(table, w, g, filter, weights);
       };
       const auto sum = [&](bool accumulate) {
@@ -178,11 +196,12 @@ void filter_rows(const Machine& machine, const PixelGather& g, const RowsPlan& p
       }
       pack(sources - 1);
       if (neighbours) {
+        const Stretch next = channel + 1 < end ? block.source_of(source_channel(channel + 1, 0)) : Stretch();
         table.filter_runs[static_cast<int>(result.dtype)](
             {block.lines(), g.taps(), chain, weights, sources > 1 ? sums : nullptr, block.runs().data(),
              static_cast<int64_t>(block.runs().size()),
              element(result.data, result.dtype, channel * result.channel_stride), channel_bias,
-             epilogue.activation});
+             epilogue.activation, next.data, next.bytes});
       } else {
         sum(sources > 1);
         store.run(channel, sums, channel_bias, epilogue.activation);

@@ -45,6 +45,8 @@ struct DepthwiseRuns {
   void* out;
   const void* bias;  // one; null: none
   Activation activation;
+  const void* ahead;  // so many bytes that will be read next are asked for along the way
+  int64_t ahead_bytes;
 };
 
 // Depthwise filtering of rows of `count` positions of nr neighbouring channels each: position j lies at j *

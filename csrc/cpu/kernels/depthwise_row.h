@@ -82,10 +82,13 @@ void filter_runs(const DepthwiseRuns& p) {
   using T = typename V::Scalar;
   const T* const sums = static_cast<const T*>(p.sums);
   const V bias = p.bias ? V::all(*static_cast<const T*>(p.bias)) : V::zero();
+  const char* ahead = static_cast<const char*>(p.ahead);
+  const int64_t ahead_of_run = p.run_count ? (p.ahead_bytes / p.run_count + 63) / 64 * 64 : 0;
   with_activation_or_costly(p.activation, [&](auto kind) {
     for (const PixelRun* run = p.runs; run < p.runs + p.run_count; ++run) {
       S* const out = static_cast<S*>(p.out) + run->result;
       const int lanes = lanes_left<V>(0, run->count);  // that whole vectors store
+      for (const char* end = ahead + ahead_of_run; ahead < end; ahead += 64) __builtin_prefetch(ahead);
       filter_along<V, kFilteredVectors>(0, run->count, [&](int64_t i, auto& sum) {
         const int64_t j = run->start + i;
         filter_vectors<V>(p, j, sums ? sums + j : nullptr, sum);

@@ -113,6 +113,31 @@ def test_activation_grad(name, dtype, isa):
     assert (np.abs(wide(actual) - exact) <= allowed + tiny(dtype)).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_add(name, dtype, isa):
+    rng = np.random.default_rng(4)
+    compute = np.float64 if dtype == np.float64 else np.float32
+    for size in (0, 1, 7, 64, 3001):
+        a, b = (rng.uniform(-8, 8, size).astype(dtype) for _ in range(2))
+        total = a.astype(compute) + b.astype(compute)
+        expected = (total if name is None else _core.activation(total, name)).astype(dtype)
+        assert_same_bits(_core.add(a, b, name), expected)
+        assert_same_bits(_core.add(a[::-1], b[::-1], name), expected[::-1].copy())
+        assert _core.add(a, b, name, out=b) is b
+        assert_same_bits(b, expected)
+
+
+def test_add_refuses_what_does_not_fit():
+    a = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"add: b has shape \(3, 2\)"):
+        _core.add(a, np.ones((3, 2), np.float32))
+    with pytest.raises(TypeError, match="add: a has dtype float32, but b has float64"):
+        _core.add(a, np.ones((2, 3)))
+    with pytest.raises(ValueError, match="add: name is 'softplus', expected one of 'relu'"):
+        _core.add(a, a, "softplus")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_slopes_at_the_ends_of_the_range(dtype, isa):
     x = np.array([np.inf, -np.inf, np.nan], dtype)

@@ -114,6 +114,16 @@ def other_cases():
     yield "sequential empty", lambda: nn.Sequential(), (2, 3)
     yield "residual", lambda: nn.Residual(nn.Linear(3, 3, rng=0, **F64)), (2, 3)
     yield (
+        "residual and tanh in one pass",
+        lambda: nn.Sequential(nn.Residual(nn.Linear(3, 3, rng=0, **F64)), nn.Tanh()),
+        (2, 3),
+    )
+    yield (
+        "convolution and sigmoid in one pass",
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3, rng=0, **F64), nn.Sigmoid()),
+        (2, 2, 5, 4),
+    )
+    yield (
         "residual shortcut",
         lambda: nn.Residual(
             nn.Linear(3, 2, activation="tanh", rng=0, **F64), nn.Linear(3, 2, bias=False, rng=1, **F64)

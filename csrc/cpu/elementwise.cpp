@@ -31,6 +31,13 @@ void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x
   });
 }
 
+void add(Activation kind, Dtype dtype, const void* a, const void* b, void* y, int64_t count) {
+  const auto kernel = active_table().elementwise.add[static_cast<int>(dtype)];
+  for_each_span(count, activation_ns(kind), [&](int64_t, int64_t start, int64_t length) {
+    kernel(kind, element(a, dtype, start), element(b, dtype, start), element(y, dtype, start), length);
+  });
+}
+
 void softmax(Dtype dtype, const void* x, void* y, int64_t rows, int64_t cols) {
   const auto kernel = active_table().softmax.softmax[static_cast<int>(dtype)];
   for_each_row_group(rows, cols, 2 * kNsTranscendental, [&](int64_t first, int64_t count) {

@@ -8,6 +8,9 @@ namespace fastconv::cpu {
 // y = f(x). y may be x.
 void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t count);
 
+// y = f(a + b). y may be a or b.
+void add(Activation kind, Dtype dtype, const void* a, const void* b, void* y, int64_t count);
+
 // dx = dy * f'; gelu and silu take x, the others y.
 bool slope_needs_input(Activation kind);
 void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,

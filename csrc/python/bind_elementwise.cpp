@@ -48,6 +48,18 @@ py::object activation_grad(const py::object& dy_object, const py::object& name, 
   return dx.finish();
 }
 
+py::object add(const py::object& a_object, const py::object& b_object, const py::object& name,
+               const py::object& out) {
+  const char* function = "add";
+  const Array a = Array(a_object, function, "a").contiguous();
+  const Array b = read_like(b_object, function, "b", a);
+  const cpu::Activation kind = name.is_none() ? cpu::Activation::none : read_name(function, name);
+  Result y(out, a.shape(), a.numpy_dtype(), a.dtype(), function, {&a, &b});
+  void* data = y.data();
+  without_gil(function, [&] { cpu::add(kind, a.dtype(), a.data(), b.data(), data, a.elements()); });
+  return y.finish();
+}
+
 // Rows of the last axis.
 std::int64_t last_axis(const char* function, const Array& x) {
   if (x.ndim() == 0) throw py::value_error(std::string(function) + ": " + x.name() + " has no axis");
@@ -108,6 +120,8 @@ void bind_elementwise(py::module_& m) {
   m.def("activation", &activation, py::arg("x"), py::arg("name"), py::arg("out") = py::none());
   m.def("activation_grad", &activation_grad, py::arg("dy"), py::arg("name"), py::arg("x") = py::none(),
         py::arg("y") = py::none(), py::arg("out") = py::none());
+  m.def("add", &add, py::arg("a"), py::arg("b"), py::arg("activation") = py::none(),
+        py::arg("out") = py::none());
   m.def("softmax", &softmax);
   m.def("softmax_grad", &softmax_grad);
   m.def("scale_mask", &scale_mask);

@@ -12,6 +12,7 @@ K. Doya, "Sigmoid-weighted linear units", Neural Networks 107 (2018).
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +34,13 @@ def activation_pullback(name: str, x: Array | None, y: Array) -> Pullback:
 class _Activation(Layer):
     name: ClassVar[str]
 
+    @property
+    def joins(self) -> bool:
+        """Whether a layer that ends in this activation does the same, and keeps no more for its gradient."""
+        kind = type(self)
+        ours = kind.forward is _Activation.forward and kind.vjp is _Activation.vjp
+        return ours and self.name not in NEED_INPUT
+
     def forward(self, x: Array) -> Array:
         return _core.activation(self._read(x), self.name)
 
@@ -40,6 +48,26 @@ class _Activation(Layer):
         x = self._read(x)
         y = _core.activation(x, self.name)
         return y, self._checked(y, activation_pullback(self.name, x, y))
+
+
+class ActivatedLayer(Layer):
+    """A layer that can apply an activation to its result in the same pass; ``None`` is none."""
+
+    activation: str | None = None
+
+    def followed_by(self, layer: Layer) -> Layer | None:
+        """Return one layer that does what this one and then `layer` do, or ``None`` where there is none.
+
+        It shares this one's parameters and serves for a single call. Classes derived elsewhere are left as
+        they are: what they do to the result comes before what follows.
+        """
+        if self.activation is not None or not isinstance(layer, _Activation) or not layer.joins:
+            return None
+        if not all(getattr(type(self), f).__module__.startswith("fastconv.") for f in ("forward", "vjp")):
+            return None
+        both = copy.copy(self)
+        both.activation = layer.name
+        return both
 
 
 class ReLU(_Activation):
@@ -97,6 +125,10 @@ class LeakyReLU(_Activation):
     def __init__(self, negative_slope: float = 0.01) -> None:
         read_number("LeakyReLU", "negative_slope", negative_slope)
         self.negative_slope = negative_slope
+
+    @property
+    def joins(self) -> bool:
+        return type(self) is LeakyReLU and self.negative_slope == self.compiled_slope
 
     def forward(self, x: Array) -> Array:
         return self.vjp(x)[0]

@@ -11,6 +11,8 @@ from typing import overload
 
 import numpy as np
 
+from fastconv import _core
+from fastconv.nn.activations import ActivatedLayer, activation_pullback
 from fastconv.nn.arguments import as_numpy, check_data_format
 from fastconv.nn.module import Layer, Pullback, SkippingPullback
 from fastconv.nn.parameter import Array
@@ -71,10 +73,22 @@ class Sequential(_Container):
         else:
             self._keep(_numbered(layers))  # type: ignore[arg-type]  # _keep refuses what is no layer
 
+    def _steps(self) -> list[Layer]:
+        """Return what stands in for the layers in a call: neighbours that have a common pass are one."""
+        steps: list[Layer] = []
+        for layer in self:
+            before = steps[-1] if steps else None
+            both = before.followed_by(layer) if isinstance(before, ActivatedLayer) else None
+            if both is None:
+                steps.append(layer)
+            else:
+                steps[-1] = both
+        return steps
+
     def forward(self, x: Array) -> Array:
         if not self._layers:
             return as_numpy("Sequential", "x", x)
-        for layer in self:
+        for layer in self._steps():
             x = layer.forward(x)
         return x
 
@@ -83,7 +97,7 @@ class Sequential(_Container):
             x = as_numpy("Sequential", "x", x)
             return x, self._checked(x, lambda dy: dy)
         pullbacks = []
-        for layer in self:
+        for layer in self._steps():
             x, pullback = layer.vjp(x)
             pullbacks.append(pullback)
 
@@ -117,7 +131,7 @@ class Sequential(_Container):
         return tuple(self)[index]
 
 
-class Residual(_Container):
+class Residual(_Container, ActivatedLayer):
     """The sum of two paths: ``main(x) + shortcut(x)``.
 
     Parameters
@@ -133,6 +147,8 @@ class Residual(_Container):
         Something that is no layer.
     ValueError
         When called: paths whose results differ in shape.
+    TypeError
+        When called: paths whose results differ in dtype.
 
     References
     ----------
@@ -154,7 +170,9 @@ class Residual(_Container):
     def _sum(self, main: Array, shortcut: Array) -> Array:
         if main.shape != shortcut.shape:
             raise ValueError(f"Residual: main gives shape {main.shape}, but the shortcut {shortcut.shape}")
-        return main + shortcut
+        if main.dtype != shortcut.dtype:
+            raise TypeError(f"Residual: main gives dtype {main.dtype}, but the shortcut {shortcut.dtype}")
+        return _core.add(main, shortcut, self.activation)
 
     def forward(self, x: Array) -> Array:
         x, shortcut = as_numpy("Residual", "x", x), self._layers.get("shortcut")
@@ -163,12 +181,19 @@ class Residual(_Container):
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x = as_numpy("Residual", "x", x)
         main, back_through_main = self._layers["main"].vjp(x)
-        if "shortcut" not in self._layers:
-            y = self._sum(main, x)
-            return y, self._checked(y, lambda dy: back_through_main(dy) + dy)
-        shortcut, back_through_shortcut = self._layers["shortcut"].vjp(x)
+        shortcut, back_through_shortcut = x, None
+        if "shortcut" in self._layers:
+            shortcut, back_through_shortcut = self._layers["shortcut"].vjp(x)
         y = self._sum(main, shortcut)
-        return y, self._checked(y, lambda dy: back_through_main(dy) + back_through_shortcut(dy))
+        back_through_activation = activation_pullback(self.activation, None, y) if self.activation else None
+
+        def pullback(dy: Array) -> Array:
+            if back_through_activation is not None:
+                dy = back_through_activation(dy)
+            dx = dy if back_through_shortcut is None else back_through_shortcut(dy)
+            return _core.add(back_through_main(dy), dx)
+
+        return y, self._checked(y, pullback)
 
 
 class Concat(_Container):

@@ -18,13 +18,14 @@ from numpy.typing import DTypeLike
 
 from fastconv import functional, grad
 from fastconv._typing import Padding, Sizes
+from fastconv.nn.activations import ActivatedLayer
 from fastconv.nn.arguments import read_int, read_sizes
 from fastconv.nn.init import initialiser
-from fastconv.nn.module import Layer, Pullback, Rng
+from fastconv.nn.module import Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 
-class _FilterLayer(Layer, ABC):
+class _FilterLayer(ActivatedLayer, ABC):
     """What convolution and its transpose share: the filters, and the calls of function and gradient."""
 
     rank: ClassVar[int]
@@ -35,7 +36,6 @@ class _FilterLayer(Layer, ABC):
     out_channels: int
     groups: int
     kernel_size: tuple[int, ...]
-    activation: str | None
     weight: Parameter
     bias: Parameter | None
 

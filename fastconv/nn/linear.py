@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import _core
-from fastconv.nn.activations import NEED_INPUT, activation_pullback
+from fastconv.nn.activations import NEED_INPUT, ActivatedLayer, activation_pullback
 from fastconv.nn.arguments import as_numpy, read_int
 from fastconv.nn.init import initialiser
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 
-class Linear(Layer):
+class Linear(ActivatedLayer):
     """Fully connected layer: (..., in_features) to (..., out_features).
 
     Parameters

@@ -70,6 +70,8 @@ struct ElementwiseKernels {
   void (*activation[kDtypeCount])(Activation kind, const void* x, void* y, int64_t count);
   void (*activation_grad[kDtypeCount])(Activation kind, const void* dy, const void* x_or_y, void* dx,
                                        int64_t count);
+  // activation(a + b)
+  void (*add[kDtypeCount])(Activation kind, const void* a, const void* b, void* sum, int64_t count);
   void (*scale_mask[kDtypeCount])(const void* x, const std::uint8_t* mask, double scale, void* y,
                                   int64_t count);
   void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);

@@ -2,6 +2,7 @@
 //
 //   activation       y = f(x)
 //   activation_grad  dx = dy * f'(x or y)
+//   add              y = f(a + b)
 //   scale_mask       y = x * mask * scale
 //   narrow           compute type to storage type
 #pragma once
@@ -37,6 +38,18 @@ void apply_activation_grad(Activation kind, const void* upstream, const void* x_
 }
 
 template <class V, class S>
+void add_arrays(Activation kind, const void* first, const void* second, void* to, int64_t count) {
+  const S* a = static_cast<const S*>(first);
+  const S* b = static_cast<const S*>(second);
+  S* y = static_cast<S*>(to);
+  with_activation_or_costly(kind, [&](auto of) {
+    for_each_vector<V>(count, [&](int64_t j, auto lanes) {
+      lanes.store(y + j, activate(of, lanes.load(a + j) + lanes.load(b + j)));
+    });
+  });
+}
+
+template <class V, class S>
 void scale_mask(const void* from, const std::uint8_t* mask, double scale, void* to, int64_t count) {
   using T = typename V::Scalar;
   const S* x = static_cast<const S*>(from);
@@ -61,6 +74,7 @@ constexpr void fill_elementwise_kernels(ElementwiseKernels& k, Dtype t) {
   const int i = static_cast<int>(t);
   k.activation[i] = apply_activation<V, S>;
   k.activation_grad[i] = apply_activation_grad<V, S>;
+  k.add[i] = add_arrays<V, S>;
   k.scale_mask[i] = scale_mask<V, S>;
   k.narrow[i] = narrow_row<V, S>;
 }

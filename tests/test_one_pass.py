@@ -81,6 +81,21 @@ def test_derived_classes_keep_their_own_order():
     assert counted.calls == 1
 
 
+@pytest.mark.parametrize("wrapped", [0, 1])
+def test_wrapped_methods_are_called(wrapped):
+    model = nn.Sequential(nn.Conv2d(4, 4, 1, rng=0), nn.ReLU()).eval()
+    expected = model(X)
+    inner, seen = model[wrapped].forward, []
+
+    def watched(x):
+        seen.append(x.shape)
+        return inner(x)
+
+    model[wrapped].forward = watched
+    np.testing.assert_array_equal(model(X), expected)
+    assert len(seen) == 1
+
+
 def test_paths_of_a_residual_have_one_dtype():
     class Wide(nn.Layer):
         def forward(self, x):

@@ -31,15 +31,21 @@ def activation_pullback(name: str, x: Array | None, y: Array) -> Pullback:
     return lambda dy: _core.activation_grad(dy, name, **kept)
 
 
+def _is_untouched(layer: Layer) -> bool:
+    """Whether a layer computes what its class here says: nobody has derived or wrapped its methods."""
+    return all(
+        getattr(type(layer), method).__module__.startswith("fastconv.") and method not in vars(layer)
+        for method in ("forward", "vjp")
+    )
+
+
 class _Activation(Layer):
     name: ClassVar[str]
 
     @property
     def joins(self) -> bool:
         """Whether a layer that ends in this activation does the same, and keeps no more for its gradient."""
-        kind = type(self)
-        ours = kind.forward is _Activation.forward and kind.vjp is _Activation.vjp
-        return ours and self.name not in NEED_INPUT
+        return _is_untouched(self) and self.name not in NEED_INPUT
 
     def forward(self, x: Array) -> Array:
         return _core.activation(self._read(x), self.name)
@@ -58,12 +64,11 @@ class ActivatedLayer(Layer):
     def followed_by(self, layer: Layer) -> Layer | None:
         """Return one layer that does what this one and then `layer` do, or ``None`` where there is none.
 
-        It shares this one's parameters and serves for a single call. Classes derived elsewhere are left as
-        they are: what they do to the result comes before what follows.
+        It shares this one's parameters and serves for a single call.
         """
-        if self.activation is not None or not isinstance(layer, _Activation) or not layer.joins:
+        if self.activation is not None or not isinstance(layer, _Activation):
             return None
-        if not all(getattr(type(self), f).__module__.startswith("fastconv.") for f in ("forward", "vjp")):
+        if not layer.joins or not _is_untouched(self):
             return None
         both = copy.copy(self)
         both.activation = layer.name
@@ -128,7 +133,7 @@ class LeakyReLU(_Activation):
 
     @property
     def joins(self) -> bool:
-        return type(self) is LeakyReLU and self.negative_slope == self.compiled_slope
+        return super().joins and self.negative_slope == self.compiled_slope
 
     def forward(self, x: Array) -> Array:
         return self.vjp(x)[0]

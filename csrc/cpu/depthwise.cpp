@@ -4,7 +4,6 @@
 
 #include "core/integers.h"
 #include "cpu/depthwise_lanes.h"
-#include "cpu/line_store.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
 #include "cpu/parallel.h"
@@ -360,8 +359,8 @@ class DepthwiseImageProduct : public Product {
         for (int64_t i = 0; i < slices_; ++i) sum += total[(i * taps_ + t) * width_];
         line.as<T>()[t] = static_cast<T>(sum);
       }
-      store_line(*machine_.table, dw.dtype, line.as<T>(), taps_, element(dw.data, dw.dtype, k * taps_), 1,
-                 T(0), Activation::none);
+      machine_.table->elementwise.narrow[static_cast<int>(dw.dtype)](
+          line.data(), element(dw.data, dw.dtype, k * taps_), taps_);
     }
   }
 

@@ -1,4 +1,4 @@
-// Activations, softmax and masks of contiguous arrays. Each reads and writes memory once.
+// Activations, sums, softmax and masks of contiguous arrays. Each reads and writes memory once.
 #pragma once
 
 #include "cpu/contracts/layers.h"

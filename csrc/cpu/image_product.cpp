@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "cpu/implicit_gemm.h"
-#include "cpu/line_store.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
 #include "cpu/parallel.h"
@@ -183,8 +182,8 @@ void SliceSums<T>::add_up(const Machine& machine) const {
                  for (int64_t s = 1; s < slices_; ++s)
                    copy({of(s) + begin, 0, 1, of(0) + begin, 0, 1, 1, length, true});
                  if (first_) return;
-                 store_line(table, dw_.dtype, of(0) + begin, length, element(dw_.data, dw_.dtype, begin), 1,
-                            T(0), Activation::none);
+                 table.elementwise.narrow[static_cast<int>(dw_.dtype)](
+                     of(0) + begin, element(dw_.data, dw_.dtype, begin), length);
                });
 }
 template class SliceSums<float>;

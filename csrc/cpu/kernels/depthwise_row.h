@@ -1,5 +1,5 @@
-// Depthwise kernels whose vectors run along the positions (DepthwiseLine in contracts/depthwise.h):
-// filters of one channel each, whose sums have no common operand to reuse but the weights.
+// Depthwise kernels whose vectors run along the positions (contracts/depthwise.h): filters of one channel
+// each, whose sums have no common operand to reuse but the weights.
 #pragma once
 
 #include "cpu/contracts/depthwise.h"

@@ -1,6 +1,7 @@
 #include "cpu/parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <thread>
 
 #include "cpu/cpu_features.h"
+#include "cpu/worker_place.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -87,6 +89,9 @@ class ThreadPool {
     helpers = grow(helpers);
     {
       const std::lock_guard<std::mutex> hold(lock_);
+      const int here = sched_getcpu();
+      for (int i = 0; i < helpers; ++i)
+        if (places_[i]) places_[i]->keep_off(here);
       job_ = job;
       helpers_ = helpers;
       generation_.fetch_add(1, std::memory_order_release);
@@ -119,6 +124,11 @@ class ThreadPool {
   }
 
   [[noreturn]] void serve(int index, std::uint64_t seen) {
+    WorkerPlace place;
+    {
+      const std::lock_guard<std::mutex> hold(lock_);
+      places_[index] = &place;
+    }
     for (;;) {
       for (int i = 0; i < kSpins && generation_.load(std::memory_order_acquire) == seen; ++i) relax();
       Job* job = nullptr;
@@ -143,6 +153,7 @@ class ThreadPool {
   Job* job_ = nullptr;
   int helpers_ = 0;
   int size_ = 0;
+  WorkerPlace* places_[kMostThreads] = {};  // of the workers that have begun
 };
 
 // Made when the library is loaded, not at the first call: a child forked while another thread was still in

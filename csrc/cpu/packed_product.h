@@ -72,22 +72,59 @@ struct Columns {
   }
 };
 
+// For each panel of a product a column of lines that will be wanted after it.
+struct ColumnsAhead {
+  std::vector<const char*> panels;  // none: nothing is asked for
+  int64_t pitch = 0, count = 0;
+
+  // What part [begin, end) of `rows` asks for.
+  LinesAhead lines(std::size_t panel, int64_t begin, int64_t end, int64_t rows) const {
+    if (panels.empty()) return {};
+    const int64_t from = count * begin / rows, to = count * end / rows;
+    return {panels[panel] + from * pitch, pitch, to - from};
+  }
+};
+
+// Where the panels of a product's last chunk go: those at kNowhere to C, the others to `out` + their own
+// offset, with the epilogue applied.
+template <class T>
+struct StoredPanels {
+  static constexpr int64_t kNowhere = -1;
+  std::vector<int64_t> offset;
+  T* out = nullptr;
+  const int64_t* row_offset = nullptr;
+  const T *row_bias = nullptr, *col_bias = nullptr;
+  Activation activation = Activation::none;
+
+  bool has(std::size_t panel) const { return !offset.empty() && offset[panel] != kNowhere; }
+  PanelStore store(std::size_t panel, int64_t row, int nr) const {
+    return {out + offset[panel], row_offset + row, row_bias ? row_bias + row : nullptr,
+            col_bias ? col_bias + static_cast<int64_t>(panel) * nr : nullptr, activation};
+  }
+};
+
 // c (+)= A * B for a block, in chains of at most b.chain terms; the panels lie `rows` * nr apart in c.
 template <class T>
 void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
-                    const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
+                    const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate,
+                    const ColumnsAhead& ahead = {}, const StoredPanels<T>& stored = {}) {
   for (int64_t m = 0; m < rows; m += b.inner_rows) {
     const int64_t part = std::min(b.inner_rows, rows - m);
     T* to = c + m * k.nr;
-    for (const ColumnPanel& panel : columns.panels) {
+    for (std::size_t i = 0; i < columns.panels.size(); ++i, to += rows * k.nr) {
+      const ColumnPanel& panel = columns.panels[i];
+      LinesAhead lines = ahead.lines(i, m, m + part, rows);
+      const PanelStore store = stored.has(i) ? stored.store(i, m, k.nr) : PanelStore{};
       int64_t first = 0;
       do {  // a product without terms writes zeros
         const int64_t terms = std::min(b.chain, depth - first);
+        const bool last = first + terms >= depth;
         k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
-                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0});
+                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0, lines,
+                          last && stored.has(i) ? &store : nullptr});
         first += b.chain;
+        lines = {};
       } while (first < depth);
-      to += rows * k.nr;
     }
   }
 }

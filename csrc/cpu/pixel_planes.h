@@ -82,6 +82,11 @@ struct ColumnPanel {
 void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments, int nr,
                std::vector<ColumnPanel>* panels);
 
+// Where the first position of each panel is read, through its axes' first copies: elements from the source's
+// start, or nothing where no tap reads any. Halos count as the position beside them.
+void sources_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
+                const std::vector<ColumnPanel>& panels, std::vector<int64_t>* sources);
+
 // Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
 void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
              std::vector<PixelRun>* runs);

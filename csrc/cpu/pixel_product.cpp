@@ -42,11 +42,15 @@ struct PartGroup {
 };
 
 // What a thread keeps from task to task.
+template <class T>
 struct TaskLists {
   Columns columns;
   std::vector<PixelSegment> segments;
   std::vector<PixelRun> runs;
   std::vector<StorePiece> pieces;
+  std::vector<int64_t> sources;
+  ColumnsAhead ahead;
+  StoredPanels<T> stored;
 };
 
 template <class T>
@@ -129,7 +133,7 @@ template <class T>
 class PixelTask {
  public:
   PixelTask(const Machine& machine, const ProductPart& part, const ProductFilters<T>& filters,
-            const Epilogue& epilogue, const T* bias, const PixelScratch<T>& scratch, TaskLists* lists,
+            const Epilogue& epilogue, const T* bias, const PixelScratch<T>& scratch, TaskLists<T>* lists,
             int64_t task)
       : machine_(machine),
         kernels_(kernels_of<T>(*machine.table)),
@@ -170,6 +174,13 @@ class PixelTask {
     const GemmBlocking& b = s_.cut.gemm;
     const int64_t first = block_ * b.rows, pixels = std::min(b.rows, gather_.pixels() - first);
     cut_pixels(gather_, first, pixels, &lists_.segments);
+    result_offsets(gather_, lists_.segments, scratch_.row_offsets);
+    const int64_t step = gather_.result.channel_stride;
+    lists_.pieces.clear();
+    for (int64_t n = 0; n < filters_; n += kernels_.nr)
+      lists_.pieces.push_back({n * pixels, (first_channel() + n) * step, n,
+                               static_cast<int>(std::min<int64_t>(kernels_.nr, filters_ - n))});
+    store_from_products(lists_.pieces.size(), pixels, step, nullptr, bias_);
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t depth = chunk_depth(s_, chunk);
       pack_pixels(*machine_.table, gather_, lists_.segments, group_ * s_.order.channels, s_.order,
@@ -181,24 +192,23 @@ class PixelTask {
         lists_.columns.set_packed(filters_, depth, kernels_.nr);
       }
       multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels,
-                     depth, chunk > 0);
+                     depth, chunk > 0, {}, stored_at(chunk));
     }
-    result_offsets(gather_, lists_.segments, scratch_.row_offsets);
-    const int64_t step = gather_.result.channel_stride;
-    lists_.pieces.clear();
-    for (int64_t n = 0; n < filters_; n += kernels_.nr)
-      lists_.pieces.push_back({n * pixels, (first_channel() + n) * step, n,
-                               static_cast<int>(std::min<int64_t>(kernels_.nr, filters_ - n))});
     store(pixels, step, nullptr, bias_);
   }
 
   // Filters are the rows; pixels the columns, read as shifts within planes.
   void multiply_columns() {
     const GemmBlocking& b = s_.cut.gemm;
-    const int64_t taps = s_.order.taps;
+    const int64_t taps = s_.order.taps, step = gather_.result.stride[kAxes - 1];
     cut_into_segments(gather_, s_.cut.planes, block_, &lists_.segments);
     panels_of(s_.cut.planes, lists_.segments, kernels_.nr, &lists_.columns.panels);
     lists_.columns.offsets.resize(static_cast<std::size_t>(b.depth));
+    for (int64_t i = 0; i < filters_; ++i)
+      scratch_.row_offsets[i] = (first_channel() + i) * gather_.result.channel_stride;
+    cut_runs(step);
+    store_from_products(lists_.columns.panels.size(), filters_, step, bias_, nullptr);
+    sources_of(gather_, s_.cut.planes, lists_.segments, lists_.columns.panels, &lists_.sources);
     int64_t packed_begin = 0, packed_end = part_.same_pixels ? s_.order.channels : 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);
@@ -210,14 +220,24 @@ class PixelTask {
         packed_end = end;
       }
       feature_offsets(s_.cut.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
+      ask_for_channels(end, std::min(end + (end - channel), s_.order.channels));
       multiply_block<T>(kernels_, b, packed_filters(chunk), scratch_.pixels, lists_.columns,
-                        scratch_.accumulators, filters_, depth, chunk > 0);
+                        scratch_.accumulators, filters_, depth, chunk > 0, lists_.ahead, stored_at(chunk));
     }
-    const ImageView& result = gather_.result;
-    for (int64_t i = 0; i < filters_; ++i)
-      scratch_.row_offsets[i] = (first_channel() + i) * result.channel_stride;
-    cut_runs(result.stride[kAxes - 1]);
-    store(filters_, result.stride[kAxes - 1], bias_, nullptr);
+    store(filters_, step, bias_, nullptr);
+  }
+
+  // Pixels of these channels are the next to be packed.
+  void ask_for_channels(int64_t begin, int64_t end) {
+    ColumnsAhead& ahead = lists_.ahead;
+    ahead.panels.clear();
+    if (begin >= end) return;
+    const ImageView& x = gather_.source;
+    ahead.pitch = x.channel_stride * size_of(x.dtype);
+    ahead.count = end - begin;
+    const int64_t first = (group_ * s_.order.channels + begin) * x.channel_stride;
+    for (const int64_t source : lists_.sources)
+      ahead.panels.push_back(static_cast<const char*>(x.data) + (first + source) * size_of(x.dtype));
   }
 
   // The pixels of the block, cut where a panel of accumulators ends.
@@ -239,7 +259,36 @@ class PixelTask {
     }
   }
 
+  // Takes the pieces that are whole panels of neighbours, of the compute type, out of the list: the last
+  // chunk's products store them themselves.
+  void store_from_products(std::size_t panels, int64_t rows, int64_t step, const T* row_bias,
+                           const T* col_bias) {
+    const ImageView& result = gather_.result;
+    StoredPanels<T>& stored = lists_.stored;
+    stored.offset.clear();
+    if (step != 1 || result.dtype != compute_dtype(result.dtype)) return;
+    const int64_t panel = rows * kernels_.nr;
+    std::vector<StorePiece>& pieces = lists_.pieces;
+    const auto whole = [&](const StorePiece& piece) { return piece.count == kernels_.nr; };
+    stored.offset.assign(panels, StoredPanels<T>::kNowhere);
+    for (const StorePiece& piece : pieces)
+      if (whole(piece)) stored.offset[static_cast<std::size_t>(piece.from / panel)] = piece.to;
+    pieces.erase(std::remove_if(pieces.begin(), pieces.end(), whole), pieces.end());
+    stored.out = static_cast<T*>(result.data);
+    stored.row_offset = scratch_.row_offsets;
+    stored.row_bias = row_bias;
+    stored.col_bias = col_bias;
+    stored.activation = epilogue_.activation;
+  }
+
+  const StoredPanels<T>& stored_at(int64_t chunk) const {
+    static const StoredPanels<T> none;
+    return chunk + 1 == s_.chunks ? lists_.stored : none;
+  }
+
+  // The other pieces, from the accumulators.
   void store(int64_t rows, int64_t step, const T* row_bias, const T* col_bias) {
+    if (lists_.pieces.empty()) return;
     const ImageView& result = gather_.result;
     machine_.table->store_block[static_cast<int>(result.dtype)](
         {scratch_.accumulators, rows, result.data, scratch_.row_offsets, lists_.pieces.data(),
@@ -254,7 +303,7 @@ class PixelTask {
   const ProductFilters<T> product_filters_;
   const Epilogue& epilogue_;
   const PixelScratch<T>& scratch_;
-  TaskLists& lists_;
+  TaskLists<T>& lists_;
   const T* bias_;
   int64_t first_filter_, filters_, block_, group_;
 };
@@ -341,7 +390,7 @@ class PixelProduct : public Product {
     for (const ProductPart& part : parts_)
       if (packs_filters_first(part.shape)) filters_of(part).pack_all(machine_, part);
     parallel_for(tasks_, work_, machine_.threads, [&](int64_t task, int worker) {
-      static thread_local TaskLists lists;
+      static thread_local TaskLists<T> lists;
       const auto after = std::upper_bound(part_groups_.begin(), part_groups_.end(), task,
                                           [](int64_t t, const PartGroup& g) { return t < g.first_task; });
       const PartGroup& group = *(after - 1);

@@ -163,8 +163,17 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
   const std::vector<T> before = panel.c;
   for (int tile_rows = 1; tile_rows <= g.mr; ++tile_rows) {
     panel.c = before;
-    g.multiply_panel(PanelProduct{panel.a.data(), panel.b.data(), panel.b_offset.data(), panel.accumulators(),
-                                  rows, depth, tile_rows, columns, accumulate});
+    g.multiply_panel(PanelProduct{panel.a.data(),
+                                  panel.b.data(),
+                                  panel.b_offset.data(),
+                                  panel.accumulators(),
+                                  rows,
+                                  depth,
+                                  tile_rows,
+                                  columns,
+                                  accumulate,
+                                  {},
+                                  nullptr});
     bool equal = true, guarded = true;
     for (std::size_t i = 0; i < panel.c.size(); ++i) {
       const int64_t at = static_cast<int64_t>(i) - kGuard;
@@ -189,6 +198,63 @@ void check_products(const cpu::GemmKernels& g, int lanes, bool fused) {
         for (const bool accumulate : {false, true})
           if (columns >= 1) check_product<T>(g, fused, rows, depth, columns, accumulate);
   check_product<T>(g, fused, 3 * g.mr + 1, g.row_pitch, g.nr, false);
+}
+
+// A panel whose finished sums are stored at once is what store_block makes of the accumulators, bit for bit.
+template <class T>
+void check_stored_product(const cpu::KernelTable& table, int64_t rows, int64_t depth, bool row_bias,
+                          bool col_bias, cpu::Activation activation) {
+  const cpu::GemmKernels& g = table.gemm[std::is_same_v<T, double>];
+  Panel<T> panel(g, rows, depth, g.nr);
+  const auto of_rows = random_values<T>(static_cast<std::size_t>(rows), 8);
+  const auto of_cols = random_values<T>(static_cast<std::size_t>(g.nr), 9);
+  const int64_t row_step = g.nr + 3;
+  std::vector<int64_t> row_offset;
+  for (int64_t m = 0; m < rows; ++m) row_offset.push_back((rows - 1 - m) * row_step);
+  const auto before = random_values<T>(static_cast<std::size_t>(rows * row_step + 2 * kGuard), 10);
+  std::vector<T> got = before, want = before;
+  const T *bias_of_rows = row_bias ? of_rows.data() : nullptr,
+          *bias_of_cols = col_bias ? of_cols.data() : nullptr;
+
+  PanelProduct product{panel.a.data(),
+                       panel.b.data(),
+                       panel.b_offset.data(),
+                       panel.accumulators(),
+                       rows,
+                       depth,
+                       g.mr,
+                       g.nr,
+                       true,
+                       {},
+                       nullptr};
+  const cpu::PanelStore store{got.data() + kGuard, row_offset.data(), bias_of_rows, bias_of_cols, activation};
+  product.store = &store;
+  product.ahead = {reinterpret_cast<const char*>(panel.a.data()), 64, 2 * rows + 1};
+  const std::vector<T> sums = panel.c;
+  g.multiply_panel(product);
+  const bool untouched = same_bytes(panel.c, sums);
+  product.store = nullptr;
+  g.multiply_panel(product);
+  const cpu::StorePiece whole{0, 0, 0, g.nr};
+  table.store_block[static_cast<int>(dtype_of<T>())]({panel.accumulators(), rows, want.data() + kGuard,
+                                                      row_offset.data(), &whole, 1, 1, bias_of_rows,
+                                                      bias_of_cols, activation});
+  CHECK(
+      untouched && same_bytes(got, want),
+      "%s multiply_panel of %zu bytes, stored: rows %lld depth %lld row bias %d column bias %d activation %d",
+      isa_name, sizeof(T), static_cast<long long>(rows), static_cast<long long>(depth), row_bias, col_bias,
+      static_cast<int>(activation));
+}
+
+template <class T>
+void check_stored_products(const cpu::KernelTable& table) {
+  const int mr = table.gemm[std::is_same_v<T, double>].mr;
+  for (int64_t rows = 1; rows <= 2 * mr + 1; ++rows)
+    for (const int64_t depth : {0, 1, 17})
+      for (const bool row_bias : {false, true})
+        for (const bool col_bias : {false, true})
+          for (const auto activation : {cpu::Activation::none, cpu::Activation::relu6, cpu::Activation::tanh})
+            check_stored_product<T>(table, rows, depth, row_bias, col_bias, activation);
 }
 
 // A block of two panels: `columns` of the first one's, and as many of the second one's last, which come first
@@ -295,6 +361,8 @@ int main() {
     check_copies<fastconv::BFloat16>(*isa.table, lanes[0]);
     check_products<float>(isa.table->gemm[0], lanes[0], isa.fused);
     check_products<double>(isa.table->gemm[1], lanes[1], isa.fused);
+    check_stored_products<float>(*isa.table);
+    check_stored_products<double>(*isa.table);
     check_stores<float>(*isa.table);
     check_turned<float>(*isa.table, lanes[0]);
     check_stores<double>(*isa.table);

@@ -41,6 +41,23 @@ struct TurnedCopy {
   const int64_t* offset;
 };
 
+// Lines of memory, `pitch` bytes apart, that will be wanted soon: asked for while there is something to
+// compute.
+struct LinesAhead {
+  const char* first;
+  int64_t pitch, count;
+};
+
+// Where finished sums go instead of to C, in the compute type: row m of a panel, all nr columns, at out +
+// row_offset[m], as BlockStore (below) would write it.
+struct PanelStore {
+  void* out;
+  const int64_t* row_offset;
+  const void* row_bias;
+  const void* col_bias;
+  Activation activation;
+};
+
 struct PanelProduct {
   const void* a;
   const void* b;
@@ -50,6 +67,8 @@ struct PanelProduct {
   int tile_rows;  // rows of A taken at a time, 1 <= tile_rows <= mr
   int columns;    // real columns of this panel, 1 <= columns <= nr
   bool accumulate;
+  LinesAhead ahead;
+  const PanelStore* store;  // null: to C
 };
 
 // Neighbouring columns of one panel, at most nr: row m of them lies at c + from + m * nr, and at out + to +

@@ -9,53 +9,90 @@
 // are sums of chains of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
 #pragma once
 
+#include "core/integers.h"
 #include "cpu/contracts/products.h"
+#include "cpu/kernels/activations.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
+// Row m of a store, `ahead`: its lines are asked for.
+template <class T>
+T* row_of(const PanelStore& store, int64_t m) {
+  return static_cast<T*>(store.out) + store.row_offset[m];
+}
+
+// Rows [m, m + kRows) of a panel.
 template <class V, int kVectors, int kPitch, int kRows, int kUsed>
-void multiply_tile(const typename V::Scalar* a, const typename V::Scalar* b, const int64_t* b_offset,
-                   typename V::Scalar* c, int64_t depth, bool accumulate) {
+void multiply_tile(const PanelProduct& p, int64_t m) {
+  using T = typename V::Scalar;
   constexpr int kWidth = kVectors * V::kLanes;
+  const T* a = static_cast<const T*>(p.a) + m * kPitch;
+  const T* b = static_cast<const T*>(p.b);
+  T* c = static_cast<T*>(p.c) + m * kWidth;
   V acc[kRows][kUsed];
 #pragma GCC unroll 16
-  for (int m = 0; m < kRows; ++m)
+  for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j) acc[m][j] = V::zero();
-  constexpr int64_t kLine = 64 / sizeof(typename V::Scalar);
-  for (int64_t line = 0; line < depth; line += kLine) {
+    for (int j = 0; j < kUsed; ++j) acc[i][j] = V::zero();
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t line = 0; line < p.depth; line += kLine) {
     // The next tile's rows are short streams that no hardware prefetcher follows.
 #pragma GCC unroll 16
-    for (int m = 0; m < kRows; ++m) __builtin_prefetch(a + (kRows + m) * kPitch);
-    const int64_t end = line + kLine < depth ? line + kLine : depth;
+    for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * kPitch);
+    const int64_t end = line + kLine < p.depth ? line + kLine : p.depth;
 #pragma GCC unroll 2
     for (int64_t k = line; k < end; ++k) {
       V row[kUsed];
 #pragma GCC unroll 4
-      for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + b_offset[k] + j * V::kLanes);
+      for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + p.b_offset[k] + j * V::kLanes);
 #pragma GCC unroll 16
-      for (int m = 0; m < kRows; ++m) {
-        const V x = V::all(a[m * kPitch]);
+      for (int i = 0; i < kRows; ++i) {
+        const V x = V::all(a[i * kPitch]);
 #pragma GCC unroll 4
-        for (int j = 0; j < kUsed; ++j) acc[m][j] = fma(x, row[j], acc[m][j]);
+        for (int j = 0; j < kUsed; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
       }
       ++a;
     }
   }
+  if (p.accumulate) {
 #pragma GCC unroll 16
-  for (int m = 0; m < kRows; ++m)
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kUsed; ++j) acc[i][j] = acc[i][j] + V::load(c + i * kWidth + j * V::kLanes);
+  }
+  if (!p.store) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kUsed; ++j) acc[i][j].store(c + i * kWidth + j * V::kLanes);
+    return;
+  }
+  const PanelStore& store = *p.store;
+  if (const T* bias = static_cast<const T*>(store.row_bias)) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kUsed; ++j) acc[i][j] = acc[i][j] + V::all(bias[m + i]);
+  }
+  if (const T* bias = static_cast<const T*>(store.col_bias)) {
 #pragma GCC unroll 4
     for (int j = 0; j < kUsed; ++j) {
-      typename V::Scalar* to = c + m * kWidth + j * V::kLanes;
-      if (accumulate) acc[m][j] = acc[m][j] + V::load(to);
-      acc[m][j].store(to);
+      const V x = V::load(bias + j * V::kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) acc[i][j] = acc[i][j] + x;
     }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    T* to = row_of<T>(store, m + i);
+#pragma GCC unroll 4
+    for (int j = 0; j < kUsed; ++j) acc[i][j].store(to + j * V::kLanes);
+  }
 }
 
 template <class V>
-using TileFunction = void (*)(const typename V::Scalar*, const typename V::Scalar*, const int64_t*,
-                              typename V::Scalar*, int64_t, bool);
+using TileFunction = void (*)(const PanelProduct&, int64_t);
 
 // The tile functions of heights 1..kRows for one number of used vectors, as an array.
 template <class V, int kVectors, int kPitch, int kUsed, int kRows>
@@ -69,6 +106,46 @@ struct TileTable {
   constexpr TileTable() : of_rows{} { fill(); }
 };
 
+// Lines to be asked for, as many with every tile.
+class AskedLines {
+ public:
+  explicit AskedLines(const PanelProduct& p) : at_(p.ahead.first), left_(p.ahead.count) {
+    const int64_t tiles = ceil_div(p.rows, p.tile_rows);
+    each_ = ceil_div(left_, tiles);
+    pitch_ = p.ahead.pitch;
+  }
+  void ask() {
+    const int64_t now = left_ < each_ ? left_ : each_;
+    for (int64_t i = 0; i < now; ++i, at_ += pitch_) __builtin_prefetch(at_);
+    left_ -= now;
+  }
+
+ private:
+  const char* at_;
+  int64_t left_, each_, pitch_;
+};
+
+// The lines that rows [m, end) will be stored in.
+template <class T>
+void ask_for_rows(const PanelStore& store, int64_t m, int64_t end, int width) {
+  for (; m < end; ++m) {
+    const T* row = row_of<T>(store, m);
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + width - 1, 1);
+  }
+}
+
+// A tile that was just stored.
+template <class V, int kWidth>
+void activate_rows(const PanelStore& store, int64_t m, int64_t end) {
+  with_activation_or_costly(store.activation, [&](auto kind) {
+    for (; m < end; ++m) {
+      auto* row = row_of<typename V::Scalar>(store, m);
+      for (int n = 0; n < kWidth; n += V::kLanes) activate(kind, V::load(row + n)).store(row + n);
+    }
+  });
+}
+
 template <class V, int kRows, int kVectors, int kPitch>
 void multiply_panel(const PanelProduct& p) {
   using T = typename V::Scalar;
@@ -76,13 +153,13 @@ void multiply_panel(const PanelProduct& p) {
   static constexpr TileTable<V, kVectors, kPitch, 1, kRows> narrow;
   static constexpr TileTable<V, kVectors, kPitch, kVectors, kRows> wide;
   const auto& table = p.columns <= V::kLanes ? narrow.of_rows : wide.of_rows;
-  const T* a = static_cast<const T*>(p.a);
-  T* c = static_cast<T*>(p.c);
+  AskedLines ahead(p);
   for (int64_t m = 0; m < p.rows; m += p.tile_rows) {
-    const int64_t left = p.rows - m;
-    const int rows = left < p.tile_rows ? static_cast<int>(left) : p.tile_rows;
-    table[rows](a + m * kPitch, static_cast<const T*>(p.b), p.b_offset, c + m * kWidth, p.depth,
-                p.accumulate);
+    const int64_t end = m + p.tile_rows < p.rows ? m + p.tile_rows : p.rows;
+    ahead.ask();
+    if (p.store) ask_for_rows<T>(*p.store, m, end, kWidth);
+    table[end - m](p, m);
+    if (p.store && p.store->activation != Activation::none) activate_rows<V, kWidth>(*p.store, m, end);
   }
 }
 

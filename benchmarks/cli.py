@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Race fastconv against its peers on layers of well-known networks: results are compared "
-        "first, then timed in interleaved rounds. Exits with 1 if a result was wrong or a call failed.",
+        "first, then timed in interleaved rounds, each peer in a process of its own. Exits with 1 if a "
+        "result was wrong or a call failed.",
     )
     add = arguments.add_argument
     add("--quick", action="store_true", help="a small subset with small batches, under a minute")
@@ -160,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return kinds.scaling(convolutions, directions, peers, settings, options, deadline(options, start))
     if isas:
         return kinds.isa(isas, directions, peers, settings, options, seconds_of(options))
+    if len(peers) > 1:
+        return deliver(kinds.apart(peers, directions, settings, options, seconds_of(options)), options)
     return deliver(_race(shapes, directions, peers, settings, options, start), options)
 
 

@@ -6,25 +6,17 @@ that it and its oneDNN read when they are loaded. Ratios compare the two under l
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import fastconv as fc
+from benchmarks import child
 from benchmarks.results import SCHEMA, Group, Report, Row, geometric_mean, partitions, summarise
 from benchmarks.runner import interruptible
 from benchmarks.settings import CAPS
-
-_GRACE_SECONDS = 60.0
-"""A run that was interrupted has so long to write what it has."""
 
 
 @dataclass(frozen=True)
@@ -117,59 +109,14 @@ def run(names: Sequence[str], options: Sequence[str], folder: Path, within: floa
             report.absent[name] = f"fastconv runs {', '.join(available)} on this machine"
     if within is not None:
         options = [*options, "--within", str(within / max(1, len(runnable)))]
-    with interruptible(report.absent), _terminable():
+
+    def take(name: str, made: Report) -> None:
+        report.reports[name] = made
+        report.absent |= {f"{name}: {what}": reason for what, reason in made.absent.items()}
+
+    with interruptible(report.absent), child.terminable():
         for name in runnable:
-            print(f"{name}:", file=sys.stderr)
-            _run_one(name, options, folder.resolve() / name, report)
+            caps = {"FASTCONV_ISA": name, **CAPS[name]}
+            place = folder.resolve() / name
+            child.run(name, options, place, caps, take=partial(take, name), fail=report.failed.append)
     return report
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM leave the block as an exception, so that no run is left behind."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run_one(isa: str, options: Sequence[str], folder: Path, report: IsaReport) -> None:
-    """Run the benchmark with one instruction set, and take its report over.
-
-    The run has a process group of its own: Ctrl-C reaches this process alone, which hands it on, once, and
-    waits for what the run has done so far.
-    """
-    figures = folder / "results.json"
-    figures.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks", *options, "--out", str(folder)]
-    child = subprocess.Popen(
-        command,
-        cwd=Path(__file__).resolve().parents[1],
-        env={**os.environ, "FASTCONV_ISA": isa, **CAPS[isa]},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    interrupted = False
-    try:
-        child.wait()
-    except KeyboardInterrupt:
-        interrupted = True
-        child.send_signal(signal.SIGINT)
-        child.wait(_GRACE_SECONDS)
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        if figures.exists():
-            made = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
-            report.reports[isa] = made
-            report.absent |= {f"{isa}: {name}": reason for name, reason in made.absent.items()}
-        elif not interrupted:
-            report.failed.append(f"{isa}: the run ended with status {child.returncode} and without results")
-    if interrupted:
-        raise KeyboardInterrupt

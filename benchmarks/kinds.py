@@ -9,12 +9,15 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.delivery import deliver
 from benchmarks.progress import Progress
 from benchmarks.settings import Settings
 from benchmarks.shapes import ConvShape
+
+if TYPE_CHECKING:
+    from benchmarks.results import Report
 
 
 def regret(
@@ -59,20 +62,38 @@ def isa(
     """Run the benchmark once per instruction set, each in a process of its own."""
     from benchmarks import isa, isa_report
 
-    command = [
+    command = [*_again(directions, settings, options), f"--peers={','.join(peers) or 'none'}"]
+    report = isa.run(names, command, options.out, within)
+    text = isa_report.render(report, markdown=options.markdown)
+    deliver("isa", text, report.as_json(), lambda folder: [], options.out, markdown=options.markdown)
+    return 1 if report.troubles() or not report.reports else 0
+
+
+def apart(
+    peers: Sequence[str],
+    directions: Sequence[str],
+    settings: Settings,
+    options: argparse.Namespace,
+    within: float | None,
+) -> Report:
+    """Run the benchmark once per peer, each in a process of its own, and return the joined report."""
+    from benchmarks import apart
+
+    return apart.run(peers, _again(directions, settings, options), within)
+
+
+def _again(directions: Sequence[str], settings: Settings, options: argparse.Namespace) -> list[str]:
+    """Return the command line of the same run, but for its peers, its seconds and its folder."""
+    return [
         f"--directions={','.join(directions)}",
-        f"--peers={','.join(peers) or 'none'}",
         f"--threads={settings.threads}",
         f"--precision={settings.precision}",
         f"--dtype={settings.dtype}",
         f"--budget={options.budget}",
         *([f"--only={options.only}"] if options.only else []),
         *(["--quick"] if options.quick else []),
+        *(["--networks"] if options.networks else []),
     ]
-    report = isa.run(names, command, options.out, within)
-    text = isa_report.render(report, markdown=options.markdown)
-    deliver("isa", text, report.as_json(), lambda folder: [], options.out, markdown=options.markdown)
-    return 1 if report.troubles() or not report.reports else 0
 
 
 def _timed(

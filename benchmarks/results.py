@@ -27,6 +27,8 @@ class Outcome:
     seconds: float | None = None
     samples: int = 0
     repeats: int = 0
+    against: float | None = None
+    """fastconv's seconds, where this was timed in another process than the row's."""
 
 
 KINDS = {"conv": "convolutions", "conv_transpose": "convolutions", "pool": "pooling", "network": "networks"}
@@ -96,9 +98,8 @@ class Row:
     def ratio(self, peer: str) -> float | None:
         """Return how many times as long as fastconv `peer` takes, None where either was not timed."""
         outcome = self.outcomes.get(peer)
-        if outcome is None or outcome.seconds is None or self.seconds is None:
-            return None
-        return outcome.seconds / self.seconds
+        ours = self.seconds if outcome is None or outcome.against is None else outcome.against
+        return None if outcome is None or outcome.seconds is None or ours is None else outcome.seconds / ours
 
     @property
     def roof_share(self) -> float | None:
@@ -138,10 +139,12 @@ class Report:
     absent: dict[str, str] = field(default_factory=dict)
     """Peers that were left out, and why."""
     rows: list[Row] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """A line for every process that broke."""
 
     def troubles(self) -> list[str]:
-        """Return a line for every result that was wrong and every call that failed."""
-        return troubles(self.rows)
+        """Return a line for every process that broke, every wrong result and every call that failed."""
+        return self.failed + troubles(self.rows)
 
     def sitting_out(self) -> list[str]:
         """Return a line for each reason why a peer could not run something."""
@@ -193,6 +196,7 @@ class Report:
             "peers": self.peers,
             "absent": self.absent,
             "rows": rows,
+            "failed": self.failed,
             "summary": [asdict(group) for group in self.groups()],
         }
 

@@ -63,11 +63,16 @@ class Contestant:
         return statistics.median(self.samples)
 
     def sample(self) -> float:
-        """Return the mean seconds per call over `repeats` calls; short ones warm the caches with one more."""
+        """Return the mean seconds per call over `repeats` calls, after as many that warm up short ones.
+
+        The caches and the clock come up in these, and the scheduler parts threads that it has woken on the
+        same CPU, which takes it milliseconds.
+        """
         call = self.call
         settle()
         if self.repeats > 1:
-            call()
+            for _ in range(self.repeats):
+                call()
         start = time.perf_counter()
         for _ in range(self.repeats):
             call()

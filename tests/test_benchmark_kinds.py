@@ -18,6 +18,7 @@ import fastconv as fc
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # at the end: an installed fastconv comes first
 
 from benchmarks import (
+    child,
     isa,
     isa_report,
     machine,
@@ -370,7 +371,7 @@ class Child:
 
 
 def test_an_interruption_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isa.subprocess, "Popen", Child)
+    monkeypatch.setattr(child.subprocess, "Popen", Child)
     made = isa.run(fc.config()["isas"], [], tmp_path, None)
     assert Child.signals == [signal.SIGINT]
     assert (made.reports, made.absent, made.failed) == ({}, {"the rest": "interrupted"}, [])
@@ -390,7 +391,7 @@ def test_a_terminated_comparison_leaves_no_run_behind(
         def kill(self) -> None:
             killed.append(True)
 
-    monkeypatch.setattr(isa.subprocess, "Popen", Terminated)
+    monkeypatch.setattr(child.subprocess, "Popen", Terminated)
     monkeypatch.setattr(Child, "interrupts", False)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit):
@@ -400,7 +401,7 @@ def test_a_terminated_comparison_leaves_no_run_behind(
 
 
 def test_a_broken_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isa.subprocess, "Popen", Child)
+    monkeypatch.setattr(child.subprocess, "Popen", Child)
     monkeypatch.setattr(Child, "interrupts", False)
     (name, *_) = fc.config()["isas"]
     assert isa.run([name], [], tmp_path, None).troubles() == [

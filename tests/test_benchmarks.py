@@ -18,10 +18,11 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.append(str(CHECKOUT))  # at the end: an installed fastconv comes before the checkout's folder
 
-from benchmarks import agreement, peers, results, roof, runner  # noqa: E402
+from benchmarks import agreement, apart, peers, results, roof, runner  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
 from benchmarks.problem import Problem  # noqa: E402
 from benchmarks.progress import Progress  # noqa: E402
+from benchmarks.results import TIMED, Outcome, Report, Row  # noqa: E402
 from benchmarks.settings import Settings  # noqa: E402
 from benchmarks.shapes import SHAPES, ConvShape, PoolShape, Shape, select  # noqa: E402
 from benchmarks.threads import VARIABLES, limit_threads  # noqa: E402
@@ -386,3 +387,45 @@ def test_list_runs_as_a_program() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == len(SHAPES) + 2
     assert lines[2].startswith("lenet5-c1")
+
+
+# One process for each peer
+
+
+def a_report(peer: str, fastconv: float, seconds: float) -> Report:
+    outcomes = {"fastconv": Outcome(TIMED, seconds=fastconv), peer: Outcome(TIMED, seconds=seconds)}
+    row = Row("layer", "family", "conv", "forward", 1, 1, 1.0, outcomes)
+    return Report({"versions": {peer: "1"}}, {}, {}, [peer], rows=[row])
+
+
+def test_a_peer_keeps_its_ratio_against_its_own_process() -> None:
+    joined = apart.join([a_report("numpy", 1.0, 3.0), a_report("torch", 2.0, 3.0)])
+    assert joined.peers == ["numpy", "torch"]
+    assert joined.machine["versions"] == {"numpy": "1", "torch": "1"}
+    (row,) = joined.rows
+    assert (row.seconds, row.ratio("numpy"), row.ratio("torch")) == (1.0, 3.0, 1.5)
+    assert Report.from_json(json.loads(json.dumps(joined.as_json()))).rows == joined.rows
+
+
+def test_several_peers_are_raced_apart(tmp_path: Path, environment: None) -> None:
+    pytest.importorskip("torch")
+    assert run_main(tmp_path, "--peers", "numpy,torch", "--directions", "forward") == 0
+    found = Report.from_json(json.loads((tmp_path / "results.json").read_text(encoding="utf-8")))
+    assert found.peers == ["numpy", "torch"]
+    (row,) = found.rows
+    assert row.outcomes["numpy"].against is None
+    assert row.outcomes["torch"].against not in (None, row.seconds)
+
+
+def test_a_process_that_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaks:
+        """A process for the peer that ends without results, a report for the others."""
+
+        def run(self, name: str, *rest: Any, take: Any, fail: Any) -> None:
+            fail(f"{name} broke") if name == "torch" else take(a_report(name, 1.0, 2.0))
+
+    monkeypatch.setattr(apart.child, "run", Breaks().run)
+    made = apart.run(["numpy", "torch"], [], None)
+    assert (made.peers, made.troubles()) == (["numpy"], ["torch broke"])
+    with pytest.raises(SystemExit, match="torch broke"):
+        apart.run(["torch"], [], None)

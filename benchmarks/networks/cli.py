@@ -32,6 +32,11 @@ def main(options: argparse.Namespace, arguments: argparse.ArgumentParser, start:
     settings = cli.settings_of(options, arguments)
     peers = cli.peers_of(options, MODULES, default_peers(settings, quick=options.quick), arguments)
     cli.prepare(settings, arguments)
+    if len(peers) > 1:
+        from benchmarks import kinds
+
+        report = kinds.apart(peers, directions, settings, options, cli.seconds_of(options))
+        return cli.deliver(report, options)
     return cli.deliver(_race(networks, directions, peers, settings, options, start), options)
 
 

@@ -26,7 +26,7 @@ KERNEL_HEADERS = {"cmath", "cstdint", "cstddef", "type_traits", "immintrin.h", "
 RESTRICTED = {
     r"pybind11/.*|Python\.h": r"python/.*",
     r"thread|future|condition_variable|omp\.h": r"cpu/parallel\.cpp",
-    r"pthread\.h": r"cpu/parallel\.cpp|core/fork_mutex\.cpp",
+    r"pthread\.h": r"cpu/parallel\.cpp|cpu/worker_place\.h|core/fork_mutex\.cpp",
     r"immintrin\.h": r"cpu/parallel\.cpp|cpu/kernels/vec_(avx2|avx512)\.h",
     r"arm_neon\.h": r"cpu/kernels/vec_neon\.h",
     r"simde/.*": r"cpu/kernels/emulated_\w+\.h",

@@ -9,7 +9,6 @@
 // are sums of chains of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
 #pragma once
 
-#include "core/integers.h"
 #include "cpu/contracts/products.h"
 #include "cpu/kernels/activations.h"
 
@@ -106,25 +105,6 @@ struct TileTable {
   constexpr TileTable() : of_rows{} { fill(); }
 };
 
-// Lines to be asked for, as many with every tile.
-class AskedLines {
- public:
-  explicit AskedLines(const PanelProduct& p) : at_(p.ahead.first), left_(p.ahead.count) {
-    const int64_t tiles = ceil_div(p.rows, p.tile_rows);
-    each_ = ceil_div(left_, tiles);
-    pitch_ = p.ahead.pitch;
-  }
-  void ask() {
-    const int64_t now = left_ < each_ ? left_ : each_;
-    for (int64_t i = 0; i < now; ++i, at_ += pitch_) __builtin_prefetch(at_);
-    left_ -= now;
-  }
-
- private:
-  const char* at_;
-  int64_t left_, each_, pitch_;
-};
-
 // The lines that rows [m, end) will be stored in.
 template <class T>
 void ask_for_rows(const PanelStore& store, int64_t m, int64_t end, int width) {
@@ -153,13 +133,25 @@ void multiply_panel(const PanelProduct& p) {
   static constexpr TileTable<V, kVectors, kPitch, 1, kRows> narrow;
   static constexpr TileTable<V, kVectors, kPitch, kVectors, kRows> wide;
   const auto& table = p.columns <= V::kLanes ? narrow.of_rows : wide.of_rows;
-  AskedLines ahead(p);
-  for (int64_t m = 0; m < p.rows; m += p.tile_rows) {
-    const int64_t end = m + p.tile_rows < p.rows ? m + p.tile_rows : p.rows;
-    ahead.ask();
+  const int all = static_cast<int>(p.rows), tiles = (all + p.tile_rows - 1) / p.tile_rows;
+  // Tiles of few rows can't hide the latency of a multiply-add: rather several smaller by one than a short
+  // last.
+  int rows = p.tile_rows, larger = 0;
+  if (tiles * rows - all > rows - kRows * 2 / 3) {
+    rows = all / tiles;
+    larger = all % tiles;
+  }
+  const char* line = p.ahead.first;
+  int64_t lines = p.ahead.count;
+  const int64_t lines_of_tile = lines / tiles + 1;
+  for (int m = 0, tile = 0; m < all; ++tile) {
+    const int next = m + rows + (tile < larger), end = next < all ? next : all;
+    for (int64_t i = 0; i < lines_of_tile && lines > 0; ++i, --lines, line += p.ahead.pitch)
+      __builtin_prefetch(line);
     if (p.store) ask_for_rows<T>(*p.store, m, end, kWidth);
     table[end - m](p, m);
     if (p.store && p.store->activation != Activation::none) activate_rows<V, kWidth>(*p.store, m, end);
+    m = end;
   }
 }
 

@@ -5,6 +5,8 @@
 //   windows   stride 1: column i takes line[i + reach - t * dilation] of each tap t, in shifted vectors
 //             stride 2: even and odd columns take the even and odd taps of undilated windows, and are
 //             interleaved
+//
+// Windows of two columns that lie side by side need no line in between: a column is its window, twice.
 #pragma once
 
 #include "cpu/contracts/pools.h"
@@ -17,10 +19,11 @@ namespace {
 
 using GradientCursor = RowCursor<PoolGradientRows, PoolGradientRow>;
 
-// line[q], q < r.windows, of the row under the cursor; zeros up to a whole vector. kRows: as in Columns.
-template <class V, class S, int kRows, class Gradient>
+// put(q, sums) for vectors of windows q < r.windows of the row under the cursor, the last one laid back over
+// its neighbours; a single one that is not full ends in zeros. kRows: as in Columns.
+template <class V, class S, int kRows, class Gradient, class Put>
 void sum_windows(const PoolGradientRows& r, const Gradient& gradient, const GradientCursor& cursor,
-                 typename V::Scalar* line) {
+                 const Put& put) {
   using T = typename V::Scalar;
   constexpr int kKept = kRows ? kRows : 1;
   const PoolGradientRow& row = cursor.row();
@@ -50,11 +53,12 @@ void sum_windows(const PoolGradientRows& r, const Gradient& gradient, const Grad
     return v * V::load(column_weight + q);
   };
   if (r.windows < V::kLanes) {
-    if (r.windows > 0) sum(0, static_cast<int>(r.windows)).store(line);
+    if (r.windows > 0) put(0, sum(0, static_cast<int>(r.windows)));
   } else {
-    for_each_laid_back<V>(r.windows, [&](int64_t q) { sum(q, V::kLanes).store(line + q); });
+    for_each_laid_back<V>(r.windows, [&](int64_t q) { put(q, sum(q, V::kLanes)); });
   }
 }
+
 // The sums of columns `stride` apart: of line[first + i - t * distance], t < taps.
 struct ShiftedTaps {
   int64_t first, taps, distance;
@@ -135,18 +139,35 @@ void pool_gradient_rows(const PoolGradientRows& r) {
   const ShiftedTaps first = taps_of_columns(r, 0), second = taps_of_columns(r, r.stride - 1);
   const auto spread = line_spreader<V, S, !Gradient<V>::kPower, Store>(r.stride, first.taps, second.taps);
   GradientCursor reading(r, r.rows), writing(r, r.rows);
+  const auto store_of = [&](const GradientCursor& row, int64_t left) {
+    S* const dx = static_cast<S*>(r.dx) + row.to();
+    const S* const x = Gradient<V>::kPower ? static_cast<const S*>(r.x) + row.to() : dx;
+    return Store(gradient, x, dx, r.dense ? left * columns : columns);
+  };
+  const bool side_by_side = r.stride == 2 && first.taps == 1 && second.taps == 1 && first.first == begin &&
+                            second.first == begin && 2 * r.windows == columns;
+  for (int64_t left = side_by_side ? r.end - r.begin : 0; left > 0; --left, reading.advance()) {
+    const Store store = store_of(reading, left);
+    with_count(Rows(), reading.row().from_count, [&](auto count_of_rows) {
+      sum_windows<V, S, count_of_rows()>(r, gradient, reading, [&](int64_t q, V sum) {
+        V low, high;
+        interleave(sum, sum, &low, &high);
+        store(2 * q, low);
+        if (2 * q + V::kLanes < columns) store(2 * q + V::kLanes, high);
+      });
+    });
+  }
+  if (side_by_side) return;
   for (int64_t left = r.end - r.begin; left > 0;) {
     const int64_t rows = left < r.lines ? left : r.lines;
     for (int64_t n = 0; n < rows; ++n, reading.advance())
       with_count(Rows(), reading.row().from_count, [&](auto count_of_rows) {
-        sum_windows<V, S, count_of_rows()>(r, gradient, reading, lines + n * pitch + begin);
+        T* const line = lines + n * pitch + begin;
+        sum_windows<V, S, count_of_rows()>(r, gradient, reading,
+                                           [&](int64_t q, V sum) { sum.store(line + q); });
       });
-    for (int64_t n = 0; n < rows; ++n, --left, writing.advance()) {
-      S* const dx = static_cast<S*>(r.dx) + writing.to();
-      const S* const x = Gradient<V>::kPower ? static_cast<const S*>(r.x) + writing.to() : dx;
-      const Store store(gradient, x, dx, r.dense ? left * columns : columns);
-      spread(lines + n * pitch, first, second, columns, store);
-    }
+    for (int64_t n = 0; n < rows; ++n, --left, writing.advance())
+      spread(lines + n * pitch, first, second, columns, store_of(writing, left));
   }
 }
 

@@ -9,27 +9,19 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Rows [begin, end) of a window.
+// Rows [begin, end) of a window, in one chain for each of four vectors.
 template <class V, class S, class Operation>
-V reduce_window(const PoolLine& line, const Operation& operation, int64_t begin, int64_t end, Taps window) {
+inline __attribute__((always_inline)) V reduce_part(const PoolLine& line, const Operation& operation,
+                                                    int64_t begin, int64_t end, int64_t first,
+                                                    int64_t count) {
   constexpr int kLanes = V::kLanes, kStates = 4;
-  if ((end - begin) * window.count > kLongestPart) {
-    if (end - begin > 1) {
-      const int64_t middle = (begin + end) / 2;
-      return operation.merge(reduce_window<V, S>(line, operation, begin, middle, window),
-                             reduce_window<V, S>(line, operation, middle, end, window));
-    }
-    const int64_t half = window.count / 2 / kLanes * kLanes;
-    return operation.merge(
-        reduce_window<V, S>(line, operation, begin, end, {window.first, half}),
-        reduce_window<V, S>(line, operation, begin, end, {window.first + half, window.count - half}));
-  }
   typename Operation::State state[kStates];
-  for (auto& s : state) s = operation.start();
-  const int64_t whole = window.count - window.count % kLanes;
-  const int rest = static_cast<int>(window.count - whole);
+#pragma GCC unroll 4
+  for (int i = 0; i < kStates; ++i) state[i] = operation.start();
+  const int64_t whole = count - count % kLanes;
+  const int rest = static_cast<int>(count - whole);
   for (int64_t k = begin; k < end; ++k) {
-    const S* row = static_cast<const S*>(line.rows[k]) + window.first;
+    const S* row = static_cast<const S*>(line.rows[k]) + first;
     int64_t j = 0;
     for (; j + kStates * kLanes <= whole; j += kStates * kLanes) {
 #pragma GCC unroll 4
@@ -41,12 +33,29 @@ V reduce_window(const PoolLine& line, const Operation& operation, int64_t begin,
   return operation.merge(operation.merge(state[0], state[1]), operation.merge(state[2], state[3]));
 }
 
+// The same, long ones in halves.
+template <class V, class S, class Operation>
+V reduce_window(const PoolLine& line, const Operation& operation, int64_t begin, int64_t end, int64_t first,
+                int64_t count) {
+  if ((end - begin) * count <= kLongestPart)
+    return reduce_part<V, S>(line, operation, begin, end, first, count);
+  if (end - begin > 1) {
+    const int64_t middle = (begin + end) / 2;
+    return operation.merge(reduce_window<V, S>(line, operation, begin, middle, first, count),
+                           reduce_window<V, S>(line, operation, middle, end, first, count));
+  }
+  const int64_t half = count / 2 / V::kLanes * V::kLanes;
+  return operation.merge(reduce_window<V, S>(line, operation, begin, end, first, half),
+                         reduce_window<V, S>(line, operation, begin, end, first + half, count - half));
+}
+
 // One lane for each of up to kLanes windows.
 template <class V, class S, class Operation>
 V reduce_windows(const PoolLine& line, const Operation& operation, const Taps* windows, int count) {
   V square[V::kLanes];
   for (int i = 0; i < V::kLanes; ++i) {
-    square[i] = i < count ? reduce_window<V, S>(line, operation, 0, line.row_count, windows[i])
+    square[i] = i < count ? reduce_window<V, S>(line, operation, 0, line.row_count, windows[i].first,
+                                                windows[i].count)
                           : operation.value(operation.start());
   }
   transpose(square);

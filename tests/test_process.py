@@ -125,6 +125,47 @@ def test_memory_that_cannot_be_had() -> None:
     assert np.isfinite(fc.conv2d(x, w)).all()
 
 
+def test_nothing_grows_over_ten_thousand_calls_of_changing_shapes() -> None:
+    growth, cached, limit, kept, objects = map(
+        int,
+        run_python("""
+        import gc, os, sys
+        import numpy as np
+        import fastconv as fc
+
+        rng = np.random.default_rng(0)
+
+        def call():
+            rank, groups = rng.integers(1, 4), rng.integers(1, 4)
+            n, c, k = rng.integers(1, 5, 3)
+            sides, kernel = rng.integers(5, 14, rank), rng.integers(1, 4, rank)
+            x = np.ones((n, groups * c, *sides), np.float32)
+            w = np.ones((groups * k, c, *kernel), np.float32)
+            stride, padding = map(int, rng.integers(0, 2, 2))
+            options = {"groups": int(groups), "stride": 1 + stride, "padding": padding}
+            y = getattr(fc, f"conv{rank}d")(x, w, **options)
+            getattr(fc.grad, f"conv{rank}d")(y, x, w, **options)
+            getattr(fc, f"max_pool{rank}d")(x, 2)
+
+        def calls(count):
+            for _ in range(count):
+                call()
+            gc.collect()
+            pages = int(open("/proc/self/statm").read().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE"), fc.cache_info(), sys.getallocatedblocks()
+
+        before, after = calls(500), calls(3_000)
+        cached = after[1].bytes_cached - before[1].bytes_cached
+        print(after[0] - before[0] - cached, after[1].bytes_cached, after[1].limit_bytes,
+              after[1].calls_kept, after[2] - before[2])
+        """).split(),
+    )
+    assert growth < 4 << 20
+    assert cached <= limit
+    assert kept <= 256
+    assert objects < 1000
+
+
 @pytest.mark.parametrize("side", [1 << 31, 1 << 40])
 def test_sizes_that_overflow(side: int) -> None:
     with pytest.raises((ValueError, MemoryError)):

@@ -197,6 +197,7 @@ def batch_norm(
     eps: float,
     training: bool,
     data_format: str,
+    activation: str | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
 def batch_norm_grad(
     dy: Array,

@@ -43,6 +43,31 @@ def test_an_activation_joins_the_layer_before(layer, activation):
     assert getattr(layer, "activation", None) is None
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Sigmoid, nn.Tanh])
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_batch_norm_joins_too(activation, data_format):
+    x = X if data_format == "channels_first" else np.ascontiguousarray(np.moveaxis(X, 1, -1))
+    apart, joined = (nn.BatchNorm2d(4, data_format=data_format) for _ in range(2))
+    for layer in (apart, joined):
+        layer.weight.data[:] = [0.5, -1, 2, 1]
+        layer.bias.data[:] = [0, 1, -0.5, 3]
+    model = nn.Sequential(joined, activation())
+    assert len(model._steps()) == 1
+
+    z, back_through_norm = apart.vjp(x)
+    y, back_through_activation = activation().vjp(z)
+    np.testing.assert_array_equal(model(x), y)
+    dy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    np.testing.assert_array_equal(model.backward(dy), back_through_norm(back_through_activation(dy)))
+    np.testing.assert_array_equal(joined.weight.grad, apart.weight.grad)
+    np.testing.assert_array_equal(joined.bias.grad, apart.bias.grad)
+
+    assert joined.num_batches_tracked == apart.num_batches_tracked == 1
+    np.testing.assert_array_equal(joined.running_mean, apart.running_mean)
+    np.testing.assert_array_equal(joined.running_var, apart.running_var)
+    np.testing.assert_array_equal(model.eval()(x), activation()(apart.eval()(x)))
+
+
 def test_linear_joins_too():
     layer = nn.Linear(8, 5, rng=0)
     model = nn.Sequential(layer, nn.ReLU())

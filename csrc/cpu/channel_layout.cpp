@@ -112,9 +112,9 @@ void map(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const Cha
   spread(layout, piece, coefficients.shift + piece.channel, shift);
   if (coefficients.slope) spread(layout, piece, coefficients.slope + piece.channel, slope);
   for_each_block(layout, piece, [&](int64_t at, int64_t rows, int64_t row_stride, int64_t cols) {
-    kernels[by_columns(layout)][static_cast<int>(dtype)]({at_offset(dy, dtype, at), at_offset(x, dtype, at),
-                                                          element(out, dtype, at), rows, row_stride, cols,
-                                                          centre, scale, shift, slope});
+    kernels[by_columns(layout)][static_cast<int>(dtype)](
+        {at_offset(dy, dtype, at), at_offset(x, dtype, at), element(out, dtype, at), rows, row_stride, cols,
+         centre, scale, shift, slope, coefficients.activation});
   });
 }
 

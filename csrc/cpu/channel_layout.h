@@ -59,6 +59,7 @@ struct ChannelCoefficients {
   const double* scale;
   const double* shift;
   const double* slope;  // null where the map has none
+  Activation activation = Activation::none;
 };
 using MapKernels = void (*const (&)[2][kDtypeCount])(const ChannelMap&);
 void map_piece(MapKernels kernels, Dtype dtype, const ChannelLayout& layout, const ChannelPiece& piece,

@@ -82,12 +82,12 @@ void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, do
 }
 
 void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean,
-               const double* scale, const double* shift, void* y) {
+               const double* scale, const double* shift, Activation activation, void* y) {
   const KernelTable& table = active_table();
   const ChannelPieces pieces(layout);
   parallel_for(pieces.count(), work_ns(layout), num_threads(), [&](int64_t task, int) {
     map_piece(table.channel.normalise, dtype, layout, pieces[task], nullptr, x, y,
-              {mean, scale, shift, nullptr});
+              {mean, scale, shift, nullptr, activation});
   });
 }
 
@@ -118,7 +118,7 @@ void batch_norm_grad(const ChannelLayout& layout, Dtype dtype, const BatchNormGr
     shift[c] = -scale[c] * g.dbias[c] / total;
   }
   if (!g.training) {
-    normalise(layout, dtype, g.dy, zeros.data(), scale.data(), zeros.data(), g.dx);
+    normalise(layout, dtype, g.dy, zeros.data(), scale.data(), zeros.data(), Activation::none, g.dx);
     return;
   }
   parallel_for(pieces.count(), work_ns(layout), num_threads(), [&](int64_t task, int) {

@@ -19,9 +19,9 @@ namespace fastconv::cpu {
 // sample variance").
 void channel_moments(const ChannelLayout& layout, Dtype dtype, const void* x, double* mean, double* variance);
 
-// y = (x - mean) * scale + shift.
+// y = activation((x - mean) * scale + shift).
 void normalise(const ChannelLayout& layout, Dtype dtype, const void* x, const double* mean,
-               const double* scale, const double* shift, void* y);
+               const double* scale, const double* shift, Activation activation, void* y);
 
 struct BatchNormGradient {
   const void* dy;

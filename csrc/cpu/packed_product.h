@@ -89,7 +89,7 @@ struct ColumnsAhead {
 // offset, with the epilogue applied.
 template <class T>
 struct StoredPanels {
-  static constexpr int64_t kNowhere = -1;
+  static constexpr int64_t kNowhere = INT64_MIN;
   std::vector<int64_t> offset;
   T* out = nullptr;
   const int64_t* row_offset = nullptr;

@@ -208,7 +208,8 @@ class PixelTask {
       scratch_.row_offsets[i] = (first_channel() + i) * gather_.result.channel_stride;
     cut_runs(step);
     store_from_products(lists_.columns.panels.size(), filters_, step, bias_, nullptr);
-    sources_of(gather_, s_.cut.planes, lists_.segments, lists_.columns.panels, &lists_.sources);
+    if (s_.chunks > 1)
+      sources_of(gather_, s_.cut.planes, lists_.segments, lists_.columns.panels, &lists_.sources);
     int64_t packed_begin = 0, packed_end = part_.same_pixels ? s_.order.channels : 0;
     for (int64_t chunk = 0; chunk < s_.chunks; ++chunk) {
       const int64_t begin = chunk * b.depth, depth = chunk_depth(s_, chunk);

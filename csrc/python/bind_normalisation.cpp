@@ -4,6 +4,7 @@
 
 #include "cpu/normalisation.h"
 #include "cpu/response_norm.h"
+#include "python/conv_arguments.h"
 #include "python/elementwise_arguments.h"
 
 namespace fastconv::python {
@@ -98,8 +99,10 @@ class Running {
 py::tuple batch_norm(const py::object& x_object, const py::object& weight_object,
                      const py::object& bias_object, const py::object& running_mean_object,
                      const py::object& running_var_object, const py::object& momentum_object,
-                     const py::object& eps_object, bool training, const py::object& data_format) {
+                     const py::object& eps_object, bool training, const py::object& data_format,
+                     const py::object& activation_object) {
   const char* function = "batch_norm";
+  const cpu::Activation activation = read_activation(function, activation_object);
   const Array x = Array(x_object, function, "x").contiguous();
   const Extents e(function, x, data_format);
   const double eps = read_number(function, "eps", eps_object),
@@ -135,7 +138,7 @@ py::tuple batch_norm(const py::object& x_object, const py::object& weight_object
       inv_std[c] = 1 / std::sqrt(variance[c] + eps);
       scale[c] = weight[c] * inv_std[c];
     }
-    cpu::normalise(layout, x.dtype(), x.data(), mean.data(), scale.data(), bias.data(), data);
+    cpu::normalise(layout, x.dtype(), x.data(), mean.data(), scale.data(), bias.data(), activation, data);
   });
   if (training && elements > 0) {
     const double n = static_cast<double>(elements);
@@ -220,7 +223,9 @@ py::array local_response_norm_grad(const py::object& dy_object, const py::object
 }  // namespace
 
 void bind_normalisation(py::module_& m) {
-  m.def("batch_norm", &batch_norm);
+  m.def("batch_norm", &batch_norm, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("running_mean"),
+        py::arg("running_var"), py::arg("momentum"), py::arg("eps"), py::arg("training"),
+        py::arg("data_format"), py::arg("activation") = py::none());
   m.def("batch_norm_grad", &batch_norm_grad);
   m.def("local_response_norm", &local_response_norm);
   m.def("local_response_norm_grad", &local_response_norm_grad);

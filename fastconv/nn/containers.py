@@ -42,8 +42,9 @@ def _numbered(layers: tuple[Layer, ...]) -> dict[str, Layer]:
 class Sequential(_Container):
     """Layers one after the other.
 
-    A convolution, a linear layer or a ``Residual`` and an activation right behind it are computed in one pass
-    (ReLU, ReLU6, LeakyReLU with its default slope, Sigmoid, Tanh), as if the activation were the layer's own.
+    A convolution, a linear layer, a batch normalisation or a ``Residual`` and an activation right behind it
+    (ReLU, ReLU6, LeakyReLU with its default slope, Sigmoid, Tanh) are computed in one pass, as if the
+    activation were the layer's own.
 
     Parameters
     ----------

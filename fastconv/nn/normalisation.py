@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import _core
+from fastconv.nn.activations import ActivatedLayer, activation_pullback
 from fastconv.nn.arguments import check_data_format, read_int, read_number
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 
-class _BatchNorm(Layer):
+class _BatchNorm(ActivatedLayer):
     ranks: ClassVar[tuple[int, ...]]
     buffer_names = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -118,6 +119,7 @@ class _BatchNorm(Layer):
             self.eps,
             by_batch,
             self.data_format,
+            self.activation,
         )
         if by_batch and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
@@ -133,8 +135,11 @@ class _BatchNorm(Layer):
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x, by_batch = self._read(x), self._by_batch
         y, mean, inv_std = self._normalise(x, by_batch)
+        back_through_activation = activation_pullback(self.activation, None, y) if self.activation else None
 
         def pullback(dy: Array) -> Array:
+            if back_through_activation is not None:
+                dy = back_through_activation(dy)
             weight = None if self.weight is None else self.weight.data
             dx, dweight, dbias = _core.batch_norm_grad(
                 dy, x, weight, mean, inv_std, by_batch, self.data_format

@@ -24,7 +24,7 @@ struct ChannelReduction {
 };
 
 // The same block, mapped with coefficients of each channel in the compute type (see kernels/channel_map.h);
-// `dy` and `slope` are for the gradient.
+// `dy` and `slope` are for the gradient, `activation` for the other.
 struct ChannelMap {
   const void* dy;
   const void* x;
@@ -34,6 +34,7 @@ struct ChannelMap {
   const void* scale;
   const void* shift;
   const void* slope;
+  Activation activation;
 };
 
 // Arrays of two are indexed by layout: [0] planes, [1] columns.

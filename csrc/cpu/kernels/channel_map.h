@@ -1,11 +1,12 @@
 // Maps with coefficients of each channel (ChannelMap in contracts/layers.h), a row or a column being a
 // channel:
 //
-//   normalise       out = (x - centre) * scale + shift
+//   normalise       out = activation((x - centre) * scale + shift)
 //   normalise_grad  out = dy * scale + (x - centre) * slope + shift
 #pragma once
 
 #include "cpu/contracts/layers.h"
+#include "cpu/kernels/activations.h"
 #include "cpu/kernels/channel_reduction.h"
 #include "cpu/kernels/vector_loop.h"
 
@@ -31,15 +32,17 @@ struct Coefficient {
 template <bool kColumns, class V, class S>
 void normalise(const ChannelMap& m) {
   Coefficient<V, kColumns> centre(m.centre), scale(m.scale), shift(m.shift);
-  for (int64_t i = 0; i < m.rows; ++i) {
-    centre.enter_row(i), scale.enter_row(i), shift.enter_row(i);
-    const S* x = static_cast<const S*>(m.x) + i * m.row_stride;
-    S* out = static_cast<S*>(m.out) + i * m.row_stride;
-    for_each_vector<V>(m.cols, [&](int64_t j, auto lanes) {
-      lanes.store(out + j,
-                  fma(lanes.load(x + j) - centre.at(j, lanes), scale.at(j, lanes), shift.at(j, lanes)));
-    });
-  }
+  with_activation_or_costly(m.activation, [&](auto kind) {
+    for (int64_t i = 0; i < m.rows; ++i) {
+      centre.enter_row(i), scale.enter_row(i), shift.enter_row(i);
+      const S* x = static_cast<const S*>(m.x) + i * m.row_stride;
+      S* out = static_cast<S*>(m.out) + i * m.row_stride;
+      for_each_vector<V>(m.cols, [&](int64_t j, auto lanes) {
+        const V scaled = fma(lanes.load(x + j) - centre.at(j, lanes), scale.at(j, lanes), shift.at(j, lanes));
+        lanes.store(out + j, activate(kind, scaled));
+      });
+    }
+  });
 }
 
 template <bool kColumns, class V, class S>

@@ -1,4 +1,4 @@
-// parallel_for: every task once, workers told apart, exceptions, nesting, many callers, denormals.
+// parallel_for: every task once, workers told apart, exceptions, nesting, many callers, denormals, CPUs.
 #include "cpu/parallel.h"
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/worker_place.h"
 
 namespace fastconv::test {
 namespace {
@@ -146,6 +147,53 @@ void check_thread_count() {
   cpu::set_num_threads(before);
 }
 
+cpu_set_t own_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  pthread_getaffinity_np(pthread_self(), sizeof set, &set);
+  return set;
+}
+
+cpu_set_t without(cpu_set_t set, int cpu) {
+  CPU_CLR(static_cast<std::size_t>(cpu), &set);
+  return set;
+}
+
+// In a thread of its own, as each place is its thread's.
+void check_places() {
+  std::thread([] {
+    cpu::WorkerPlace place;
+    const cpu_set_t home = own_cpus();
+    std::vector<int> cpus;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(static_cast<std::size_t>(cpu), &home)) cpus.push_back(cpu);
+    const auto runs_on = [](const cpu_set_t& expected) {
+      const cpu_set_t now = own_cpus();
+      return CPU_EQUAL(&now, &expected) != 0;
+    };
+    place.keep_off(-1);
+    place.keep_off(CPU_SETSIZE);
+    CHECK(runs_on(home), "a CPU that can't be named took others away");
+    const int first = cpus.front(), last = cpus.back();
+    place.keep_off(first);
+    CHECK(runs_on(first == last ? home : without(home, first)), "not kept off CPU %d", first);
+    place.keep_off(last);
+    CHECK(runs_on(first == last ? home : without(home, last)), "not kept off CPU %d, or off two", last);
+
+    place.keep_off(first);
+
+    // Somebody else's wish, which leaves no other CPU.
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<std::size_t>(first), &one);
+    CHECK(pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0, "can't choose CPU %d", first);
+    for (const int cpu : {last, first}) {
+      place.keep_off(cpu);
+      CHECK(runs_on(one), "driven from the only CPU that it may use");
+    }
+  }).join();
+}
+
 }  // namespace
 }  // namespace fastconv::test
 
@@ -159,5 +207,6 @@ int main() {
   check_nested_calls();
   check_many_callers();
   check_denormals();
+  check_places();
   return finish("parallel_for");
 }

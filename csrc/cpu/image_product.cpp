@@ -26,6 +26,23 @@ ImageScratch<T> carve_image_scratch(Carver* carver, const GemmBlocking& b, const
           carver->take<T>(b.rows * b.cols)};
 }
 
+// Pixels [pixel, pixel + count) of some channels, about: where the first tap reads them, as if rows followed
+// each other without a halo.
+Ahead pixels_ahead(const PixelGather& g, int64_t pixel, int64_t count, int64_t channel, int64_t channels,
+                   std::vector<PixelSegment>* segments) {
+  const ImageView& x = g.source;
+  if (pixel >= g.pixels() || g.taps() == 0 || x.stride[kAxes - 1] != 1) return {};
+  cut_pixels(g, pixel, 1, segments);
+  const PixelSegment& first = segments->front();
+  int64_t at = first.image * x.batch_stride + channel * x.channel_stride;
+  for (int a = 0; a < kAxes; ++a) {
+    const int64_t read = first.position[a] * g.axis[a].step + g.axis[a].taps[0].offset;
+    at += std::clamp<int64_t>(read, 0, std::max<int64_t>(x.size[a] - 1, 0)) * x.stride[a];
+  }
+  return {static_cast<const char*>(element(x.data, x.dtype, at)), x.channel_stride * size_of(x.dtype),
+          channels, count * g.axis[kAxes - 1].step * size_of(x.dtype)};
+}
+
 // One block of dw, reduced over one slice of the pixels, into `sums` (laid out as dw).
 template <class T>
 void reduce_image_block(const Machine& machine, const PixelGather& dy, const PixelGather& x,
@@ -39,7 +56,7 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
   const int64_t cols = std::min(b.cols, (s.features_are_rows ? filters : features) - col);
   const int64_t begin = slice * s.blocking.slice_pixels,
                 end = std::min(begin + s.blocking.slice_pixels, dy.pixels());
-  std::vector<PixelSegment> x_segments, dy_segments;
+  std::vector<PixelSegment> x_segments, dy_segments, next_segments;
   Columns packed_columns;
   if (begin >= end) std::fill(scratch.accumulators, scratch.accumulators + b.rows * b.cols, T(0));
   for (int64_t pixel = begin; pixel < end; pixel += b.depth) {
@@ -56,8 +73,24 @@ void reduce_image_block(const Machine& machine, const PixelGather& dy, const Pix
                 s.features_are_rows ? col_layout : row_layout,
                 s.features_are_rows ? scratch.cols : scratch.rows);
     packed_columns.set_packed(cols, depth, k.nr);
+    // Where channels lie apart, so do the short pieces of them that the next pixels are.
+    Ahead x_next{}, dy_next{};
+    if (s.features_are_rows && pixel + depth < end) {
+      const int64_t channel = row / s.order.taps, channels = ceil_div(row + rows, s.order.taps) - channel;
+      x_next = pixels_ahead(x, pixel + depth, b.depth, group * s.order.channels + channel, channels,
+                            &next_segments);
+      dy_next = pixels_ahead(dy, pixel + depth, b.depth, group * filters + col, cols, &next_segments);
+    }
+    const int64_t stretches = x_next.count + dy_next.count,
+                  parts = static_cast<int64_t>(packed_columns.panels.size()) * rows;
+    const auto next_pixels = [&](std::size_t panel, int64_t from, int64_t to) {
+      const int64_t done = static_cast<int64_t>(panel) * rows;
+      const int64_t first = stretches * (done + from) / parts, last = stretches * (done + to) / parts;
+      return first < x_next.count ? part_of(x_next, first, std::min(last, x_next.count))
+                                  : part_of(dy_next, first - x_next.count, last - x_next.count);
+    };
     multiply_block(k, b, scratch.rows, scratch.cols, packed_columns, scratch.accumulators, rows, depth,
-                   pixel > begin);
+                   pixel > begin, next_pixels);
   }
   // Features are numbered by `order` in the product and channel-major in dw.
   const auto copy = copy_of<T>(*machine.table);

@@ -72,18 +72,10 @@ struct Columns {
   }
 };
 
-// For each panel of a product a column of lines that will be wanted after it.
-struct ColumnsAhead {
-  std::vector<const char*> panels;  // none: nothing is asked for
-  int64_t pitch = 0, count = 0;
-
-  // What part [begin, end) of `rows` asks for.
-  LinesAhead lines(std::size_t panel, int64_t begin, int64_t end, int64_t rows) const {
-    if (panels.empty()) return {};
-    const int64_t from = count * begin / rows, to = count * end / rows;
-    return {panels[panel] + from * pitch, pitch, to - from};
-  }
-};
+// Stretches [begin, end) of a list.
+inline Ahead part_of(const Ahead& all, int64_t begin, int64_t end) {
+  return {all.first + begin * all.pitch, all.pitch, end - begin, all.bytes};
+}
 
 // Where the panels of a product's last chunk go: those at kNowhere to C, the others to `out` + their own
 // offset, with the epilogue applied.
@@ -104,29 +96,37 @@ struct StoredPanels {
 };
 
 // c (+)= A * B for a block, in chains of at most b.chain terms; the panels lie `rows` * nr apart in c.
-template <class T>
+// ahead_of(panel, m, end) says what to ask for during rows [m, end) of a panel.
+template <class T, class AheadOf>
 void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
                     const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate,
-                    const ColumnsAhead& ahead = {}, const StoredPanels<T>& stored = {}) {
+                    const AheadOf& ahead_of, const StoredPanels<T>& stored = {}) {
   for (int64_t m = 0; m < rows; m += b.inner_rows) {
     const int64_t part = std::min(b.inner_rows, rows - m);
     T* to = c + m * k.nr;
     for (std::size_t i = 0; i < columns.panels.size(); ++i, to += rows * k.nr) {
       const ColumnPanel& panel = columns.panels[i];
-      LinesAhead lines = ahead.lines(i, m, m + part, rows);
+      Ahead ahead = ahead_of(i, m, m + part);
       const PanelStore store = stored.has(i) ? stored.store(i, m, k.nr) : PanelStore{};
       int64_t first = 0;
       do {  // a product without terms writes zeros
         const int64_t terms = std::min(b.chain, depth - first);
         const bool last = first + terms >= depth;
         k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
-                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0, lines,
+                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0, ahead,
                           last && stored.has(i) ? &store : nullptr});
         first += b.chain;
-        lines = {};
+        ahead = {};
       } while (first < depth);
     }
   }
+}
+
+template <class T>
+void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
+                    const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
+  const auto nothing = [](std::size_t, int64_t, int64_t) { return Ahead{}; };
+  multiply_block(k, b, a, packed, columns, c, rows, depth, accumulate, nothing);
 }
 
 // The bias in the compute type, side by side: the caller's own where it is so, or a copy. None stays null.

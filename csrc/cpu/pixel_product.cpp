@@ -49,7 +49,6 @@ struct TaskLists {
   std::vector<PixelRun> runs;
   std::vector<StorePiece> pieces;
   std::vector<int64_t> sources;
-  ColumnsAhead ahead;
   StoredPanels<T> stored;
 };
 
@@ -191,8 +190,9 @@ class PixelTask {
       } else {
         lists_.columns.set_packed(filters_, depth, kernels_.nr);
       }
-      multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels,
-                     depth, chunk > 0, {}, stored_at(chunk));
+      multiply_block(
+          kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels, depth,
+          chunk > 0, [](std::size_t, int64_t, int64_t) { return Ahead{}; }, stored_at(chunk));
     }
     store(pixels, step, nullptr, bias_);
   }
@@ -221,24 +221,25 @@ class PixelTask {
         packed_end = end;
       }
       feature_offsets(s_.cut.planes, taps, packed_begin, begin, depth, lists_.columns.offsets.data());
-      ask_for_channels(end, std::min(end + (end - channel), s_.order.channels));
+      const int64_t next_end = std::min(end + (end - channel), s_.order.channels);
+      const auto next_pixels = [&](std::size_t panel, int64_t from, int64_t to) {
+        if (next_end <= end) return Ahead{};
+        const int64_t channels = next_end - end;
+        return part_of(pixels_of_panel(panel, end, channels), channels * from / filters_,
+                       channels * to / filters_);
+      };
       multiply_block<T>(kernels_, b, packed_filters(chunk), scratch_.pixels, lists_.columns,
-                        scratch_.accumulators, filters_, depth, chunk > 0, lists_.ahead, stored_at(chunk));
+                        scratch_.accumulators, filters_, depth, chunk > 0, next_pixels, stored_at(chunk));
     }
     store(filters_, step, bias_, nullptr);
   }
 
-  // Pixels of these channels are the next to be packed.
-  void ask_for_channels(int64_t begin, int64_t end) {
-    ColumnsAhead& ahead = lists_.ahead;
-    ahead.panels.clear();
-    if (begin >= end) return;
+  // What a panel's positions read of these channels, about: of each a line.
+  Ahead pixels_of_panel(std::size_t panel, int64_t channel, int64_t channels) const {
     const ImageView& x = gather_.source;
-    ahead.pitch = x.channel_stride * size_of(x.dtype);
-    ahead.count = end - begin;
-    const int64_t first = (group_ * s_.order.channels + begin) * x.channel_stride;
-    for (const int64_t source : lists_.sources)
-      ahead.panels.push_back(static_cast<const char*>(x.data) + (first + source) * size_of(x.dtype));
+    const int64_t first = (group_ * s_.order.channels + channel) * x.channel_stride;
+    return {static_cast<const char*>(x.data) + (first + lists_.sources[panel]) * size_of(x.dtype),
+            x.channel_stride * size_of(x.dtype), channels, kernels_.nr * size_of(x.dtype)};
   }
 
   // The pixels of the block, cut where a panel of accumulators ends.

@@ -229,7 +229,7 @@ void check_stored_product(const cpu::KernelTable& table, int64_t rows, int64_t d
                        nullptr};
   const cpu::PanelStore store{got.data() + kGuard, row_offset.data(), bias_of_rows, bias_of_cols, activation};
   product.store = &store;
-  product.ahead = {reinterpret_cast<const char*>(panel.a.data()), 64, 2 * rows + 1};
+  product.ahead = {reinterpret_cast<const char*>(panel.a.data()), 64, 2 * rows + 1, 128};
   const std::vector<T> sums = panel.c;
   g.multiply_panel(product);
   const bool untouched = same_bytes(panel.c, sums);

@@ -41,11 +41,11 @@ struct TurnedCopy {
   const int64_t* offset;
 };
 
-// Lines of memory, `pitch` bytes apart, that will be wanted soon: asked for while there is something to
-// compute.
-struct LinesAhead {
+// Memory that will be wanted soon, asked for while there is something to compute: `count` stretches of
+// `bytes`, `pitch` bytes apart.
+struct Ahead {
   const char* first;
-  int64_t pitch, count;
+  int64_t pitch, count, bytes;
 };
 
 // Where finished sums go instead of to C, in the compute type: row m of a panel, all nr columns, at out +
@@ -67,7 +67,7 @@ struct PanelProduct {
   int tile_rows;  // rows of A taken at a time, 1 <= tile_rows <= mr
   int columns;    // real columns of this panel, 1 <= columns <= nr
   bool accumulate;
-  LinesAhead ahead;
+  Ahead ahead;
   const PanelStore* store;  // null: to C
 };
 

@@ -141,13 +141,13 @@ void multiply_panel(const PanelProduct& p) {
     rows = all / tiles;
     larger = all % tiles;
   }
-  const char* line = p.ahead.first;
-  int64_t lines = p.ahead.count;
-  const int64_t lines_of_tile = lines / tiles + 1;
+  const char* stretch = p.ahead.first;
+  int64_t stretches = p.ahead.count;
+  const int64_t stretches_of_tile = stretches / tiles + 1;
   for (int m = 0, tile = 0; m < all; ++tile) {
     const int next = m + rows + (tile < larger), end = next < all ? next : all;
-    for (int64_t i = 0; i < lines_of_tile && lines > 0; ++i, --lines, line += p.ahead.pitch)
-      __builtin_prefetch(line);
+    for (int64_t i = 0; i < stretches_of_tile && stretches > 0; ++i, --stretches, stretch += p.ahead.pitch)
+      for (int64_t byte = 0; byte < p.ahead.bytes; byte += 64) __builtin_prefetch(stretch + byte);
     if (p.store) ask_for_rows<T>(*p.store, m, end, kWidth);
     table[end - m](p, m);
     if (p.store && p.store->activation != Activation::none) activate_rows<V, kWidth>(*p.store, m, end);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,10 +37,11 @@ def run(peers: Sequence[str], options: Sequence[str], within: float | None) -> R
     """
     reports: list[Report] = []
     failed: list[str] = []
-    absent: dict[str, str] = {}
-    limit = [] if within is None else ["--within", str(within / len(peers))]
+    installed = [peer for peer in peers if find_spec(peer.partition("-")[0])] or ["none"]
+    absent = {peer: "not installed" for peer in peers if peer not in installed}
+    limit = [] if within is None else ["--within", str(within / len(installed))]
     with interruptible(absent), child.terminable(), TemporaryDirectory() as folder:
-        for peer in peers:
+        for peer in installed:
             command = [*options, f"--peers={peer}", *limit]
             child.run(peer, command, Path(folder) / peer, {}, take=reports.append, fail=failed.append)
     if not reports:

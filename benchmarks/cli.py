@@ -18,7 +18,7 @@ from benchmarks.threads import available_cpus, limit_threads
 if TYPE_CHECKING:
     from benchmarks.results import Report
 
-_QUICK_SECONDS = 45.0
+_QUICK_SECONDS = 35.0
 """A ``--quick`` run plans to be over by then, start-up included."""
 
 
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     isas = [] if options.isa is None else names_in(options.isa, list(CAPS), "--isa", arguments)
     settings = settings_of(options, arguments)
     modules = PYTORCH if options.scaling or isas else tuple(MODULES)
-    default = [name for name in default_peers(settings) if name in modules]
+    default = [name for name in default_peers(settings, quick=options.quick) if name in modules]
     peers = peers_of(options, modules, default, arguments)
     prepare(settings, arguments)
     from benchmarks import kinds

@@ -21,11 +21,13 @@ PYTORCH = ("torch", "torch-bf16")
 """The peers whose threads may change between calls, and whose instruction set may be capped."""
 
 
-def default_peers(settings: Settings) -> tuple[str, ...]:
-    """Return the peers of a run that names none; fastconv itself is not among them."""
-    if settings.dtype == "float32" and settings.precision == "medium":
-        return ("numpy", "torch", "torch-bf16", "jax")
-    return ("numpy", "torch", "jax")
+def default_peers(settings: Settings, *, quick: bool = False) -> tuple[str, ...]:
+    """Return the peers of a run that names none; fastconv itself is not among them.
+
+    A quick run leaves JAX out, which compiles every call.
+    """
+    half = ("torch-bf16",) if settings.dtype == "float32" and settings.precision == "medium" else ()
+    return ("numpy", "torch", *half, *(() if quick else ("jax",)))
 
 
 def load(name: str, settings: Settings) -> Peer:

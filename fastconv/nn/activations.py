@@ -25,8 +25,10 @@ from fastconv.nn.parameter import Array
 NEED_INPUT = frozenset({"gelu", "silu"})
 
 
-def activation_pullback(name: str, x: Array | None, y: Array) -> Pullback:
+def activation_pullback(name: str | None, x: Array | None, y: Array) -> Pullback:
     """Return ``dy -> dx`` of the activation `name` at ``y = f(x)``; only gelu and silu want `x`."""
+    if name is None:
+        return lambda dy: dy
     kept = {"x": x} if name in NEED_INPUT else {"y": y}
     return lambda dy: _core.activation_grad(dy, name, **kept)
 

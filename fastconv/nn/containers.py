@@ -189,11 +189,10 @@ class Residual(_Container, ActivatedLayer):
         if "shortcut" in self._layers:
             shortcut, back_through_shortcut = self._layers["shortcut"].vjp(x)
         y = self._sum(main, shortcut)
-        back_through_activation = activation_pullback(self.activation, None, y) if self.activation else None
+        back_through_activation = activation_pullback(self.activation, None, y)
 
         def pullback(dy: Array) -> Array:
-            if back_through_activation is not None:
-                dy = back_through_activation(dy)
+            dy = back_through_activation(dy)
             dx = dy if back_through_shortcut is None else back_through_shortcut(dy)
             return _core.add(back_through_main(dy), dx)
 

@@ -96,19 +96,16 @@ class Linear(ActivatedLayer):
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x = self._read(x)
-        activate: Pullback | None = None
+        before = None
         if self.activation in NEED_INPUT:
             before = self._product(x, None)
             y = _core.activation(before, self.activation)
-            activate = activation_pullback(self.activation, before, y)
         else:
             y = self._product(x, self.activation)
-            if self.activation is not None:
-                activate = activation_pullback(self.activation, None, y)
+        back_through_activation = activation_pullback(self.activation, before, y)
 
         def pullback(dy: Array, needs_dx: bool = True) -> Array:
-            if activate is not None:
-                dy = activate(dy)
+            dy = back_through_activation(dy)
             needs = (needs_dx, True, self.bias is not None)
             dx, dw, db = _core.linear_grad(dy, x, self.weight.data, needs, self.precision)
             self.weight.accumulate(dw)

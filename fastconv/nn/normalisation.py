@@ -135,11 +135,10 @@ class _BatchNorm(ActivatedLayer):
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x, by_batch = self._read(x), self._by_batch
         y, mean, inv_std = self._normalise(x, by_batch)
-        back_through_activation = activation_pullback(self.activation, None, y) if self.activation else None
+        back_through_activation = activation_pullback(self.activation, None, y)
 
         def pullback(dy: Array) -> Array:
-            if back_through_activation is not None:
-                dy = back_through_activation(dy)
+            dy = back_through_activation(dy)
             weight = None if self.weight is None else self.weight.data
             dx, dweight, dbias = _core.batch_norm_grad(
                 dy, x, weight, mean, inv_std, by_batch, self.data_format

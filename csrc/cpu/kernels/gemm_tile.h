@@ -15,7 +15,6 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-// Row m of a store, `ahead`: its lines are asked for.
 template <class T>
 T* row_of(const PanelStore& store, int64_t m) {
   return static_cast<T*>(store.out) + store.row_offset[m];

@@ -172,6 +172,15 @@ PixelGather assemble(AxisTaps (&axes)[kAxes], const int64_t (&kernel)[kAxes], co
 
 }  // namespace
 
+int64_t source_near(const PixelGather& g, int64_t image, const int64_t (&position)[kAxes]) {
+  int64_t at = image * g.source.batch_stride;
+  for (int a = 0; a < kAxes; ++a) {
+    const int64_t read = position[a] * g.axis[a].step + g.axis[a].taps[0].offset;
+    at += std::clamp<int64_t>(read, 0, std::max<int64_t>(g.source.size[a] - 1, 0)) * g.source.stride[a];
+  }
+  return at;
+}
+
 void merge_images(PixelGather* g) {
   constexpr int a = kAxes - 1;
   AxisGather& row = g->axis[a];

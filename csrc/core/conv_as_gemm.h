@@ -72,6 +72,10 @@ struct InputGradientGathers {
 };
 InputGradientGathers input_gradient_gathers(const ConvProblem& p, const ImageView& dy, const ImageView& dx);
 
+// Where a position of an image is read through the first tap, in elements; in padding, its nearest neighbour.
+// There must be a tap.
+int64_t source_near(const PixelGather& g, int64_t image, const int64_t (&position)[kAxes]);
+
 // Images of one row that is read element by element become one long row, where they follow each other in both
 // tensors.
 void merge_images(PixelGather* g);

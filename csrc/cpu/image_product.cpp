@@ -34,11 +34,7 @@ Ahead pixels_ahead(const PixelGather& g, int64_t pixel, int64_t count, int64_t c
   if (pixel >= g.pixels() || g.taps() == 0 || x.stride[kAxes - 1] != 1) return {};
   cut_pixels(g, pixel, 1, segments);
   const PixelSegment& first = segments->front();
-  int64_t at = first.image * x.batch_stride + channel * x.channel_stride;
-  for (int a = 0; a < kAxes; ++a) {
-    const int64_t read = first.position[a] * g.axis[a].step + g.axis[a].taps[0].offset;
-    at += std::clamp<int64_t>(read, 0, std::max<int64_t>(x.size[a] - 1, 0)) * x.stride[a];
-  }
+  const int64_t at = source_near(g, first.image, first.position) + channel * x.channel_stride;
   return {static_cast<const char*>(element(x.data, x.dtype, at)), x.channel_stride * size_of(x.dtype),
           channels, count * g.axis[kAxes - 1].step * size_of(x.dtype)};
 }

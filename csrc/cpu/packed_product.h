@@ -95,38 +95,36 @@ struct StoredPanels {
   }
 };
 
+struct NothingAhead {
+  Ahead operator()(std::size_t, int64_t, int64_t) const { return {}; }
+};
+
 // c (+)= A * B for a block, in chains of at most b.chain terms; the panels lie `rows` * nr apart in c.
 // ahead_of(panel, m, end) says what to ask for during rows [m, end) of a panel.
-template <class T, class AheadOf>
+template <class T, class AheadOf = NothingAhead>
 void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
                     const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate,
-                    const AheadOf& ahead_of, const StoredPanels<T>& stored = {}) {
+                    const AheadOf& ahead_of = {}, const StoredPanels<T>* stored = nullptr) {
   for (int64_t m = 0; m < rows; m += b.inner_rows) {
     const int64_t part = std::min(b.inner_rows, rows - m);
     T* to = c + m * k.nr;
     for (std::size_t i = 0; i < columns.panels.size(); ++i, to += rows * k.nr) {
       const ColumnPanel& panel = columns.panels[i];
       Ahead ahead = ahead_of(i, m, m + part);
-      const PanelStore store = stored.has(i) ? stored.store(i, m, k.nr) : PanelStore{};
+      const bool stores = stored && stored->has(i);
+      const PanelStore store = stores ? stored->store(i, m, k.nr) : PanelStore{};
       int64_t first = 0;
       do {  // a product without terms writes zeros
         const int64_t terms = std::min(b.chain, depth - first);
         const bool last = first + terms >= depth;
         k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
                           to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0, ahead,
-                          last && stored.has(i) ? &store : nullptr});
+                          last && stores ? &store : nullptr});
         first += b.chain;
         ahead = {};
       } while (first < depth);
     }
   }
-}
-
-template <class T>
-void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, const T* packed,
-                    const Columns& columns, T* c, int64_t rows, int64_t depth, bool accumulate) {
-  const auto nothing = [](std::size_t, int64_t, int64_t) { return Ahead{}; };
-  multiply_block(k, b, a, packed, columns, c, rows, depth, accumulate, nothing);
 }
 
 // The bias in the compute type, side by side: the caller's own where it is so, or a copy. None stays null.

@@ -219,7 +219,7 @@ void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segme
 void sources_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
                 const std::vector<ColumnPanel>& panels, std::vector<int64_t>* sources) {
   sources->clear();
-  if (layout.copies() == 0) return;
+  if (g.taps() == 0) return;
   std::size_t segment = 0;
   for (const ColumnPanel& panel : panels) {
     while (segment + 1 < segments.size() && panel.start >= segments[segment + 1].start) ++segment;
@@ -228,12 +228,7 @@ void sources_of(const PixelGather& g, const PlaneLayout& layout, const std::vect
     const int64_t row = std::min(at / layout.width(), s.rows - 1),
                   column = std::min(at % layout.width(), s.columns - 1);
     const int64_t position[kAxes] = {s.position[0], s.position[1] + row, s.position[2] + column};
-    int64_t source = s.image * g.source.batch_stride;
-    for (int a = 0; a < kAxes; ++a) {
-      const int64_t read = position[a] * g.axis[a].step + layout.axis[a].copies[0].offset;
-      source += std::clamp<int64_t>(read, 0, std::max<int64_t>(g.source.size[a] - 1, 0)) * g.source.stride[a];
-    }
-    sources->push_back(source);
+    sources->push_back(source_near(g, s.image, position));
   }
 }
 

@@ -82,8 +82,8 @@ struct ColumnPanel {
 void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segments, int nr,
                std::vector<ColumnPanel>* panels);
 
-// Where the first position of each panel is read, through its axes' first copies: elements from the source's
-// start, or nothing where no tap reads any. Halos count as the position beside them.
+// Where the first position of each panel is read (source_near), or nothing where no tap reads any. Halos
+// count as the position beside them.
 void sources_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
                 const std::vector<ColumnPanel>& panels, std::vector<int64_t>* sources);
 

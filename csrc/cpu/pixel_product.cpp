@@ -190,9 +190,8 @@ class PixelTask {
       } else {
         lists_.columns.set_packed(filters_, depth, kernels_.nr);
       }
-      multiply_block(
-          kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels, depth,
-          chunk > 0, [](std::size_t, int64_t, int64_t) { return Ahead{}; }, stored_at(chunk));
+      multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels,
+                     depth, chunk > 0, NothingAhead{}, stored_at(chunk));
     }
     store(pixels, step, nullptr, bias_);
   }
@@ -283,9 +282,8 @@ class PixelTask {
     stored.activation = epilogue_.activation;
   }
 
-  const StoredPanels<T>& stored_at(int64_t chunk) const {
-    static const StoredPanels<T> none;
-    return chunk + 1 == s_.chunks ? lists_.stored : none;
+  const StoredPanels<T>* stored_at(int64_t chunk) const {
+    return chunk + 1 == s_.chunks ? &lists_.stored : nullptr;
   }
 
   // The other pieces, from the accumulators.

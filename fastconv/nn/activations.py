@@ -33,7 +33,7 @@ def activation_pullback(name: str | None, x: Array | None, y: Array) -> Pullback
     return lambda dy: _core.activation_grad(dy, name, **kept)
 
 
-def _is_untouched(layer: Layer) -> bool:
+def is_untouched(layer: Layer) -> bool:
     """Whether a layer computes what its class here says: nobody has derived or wrapped its methods."""
     return all(
         getattr(type(layer), method).__module__.startswith("fastconv.") and method not in vars(layer)
@@ -47,7 +47,7 @@ class _Activation(Layer):
     @property
     def joins(self) -> bool:
         """Whether a layer that ends in this activation does the same, and keeps no more for its gradient."""
-        return _is_untouched(self) and self.name not in NEED_INPUT
+        return is_untouched(self) and self.name not in NEED_INPUT
 
     def forward(self, x: Array) -> Array:
         return _core.activation(self._read(x), self.name)
@@ -70,7 +70,7 @@ class ActivatedLayer(Layer):
         """
         if self.activation is not None or not isinstance(layer, _Activation):
             return None
-        if not layer.joins or not _is_untouched(self):
+        if not layer.joins or not is_untouched(self):
             return None
         both = copy.copy(self)
         both.activation = layer.name

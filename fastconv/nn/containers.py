@@ -14,6 +14,7 @@ import numpy as np
 from fastconv import _core
 from fastconv.nn.activations import ActivatedLayer, activation_pullback
 from fastconv.nn.arguments import as_numpy, check_data_format
+from fastconv.nn.folding import folded
 from fastconv.nn.module import Layer, Pullback, SkippingPullback
 from fastconv.nn.parameter import Array
 
@@ -44,7 +45,8 @@ class Sequential(_Container):
 
     A convolution, a linear layer, a batch normalisation or a ``Residual`` and an activation right behind it
     (ReLU, ReLU6, LeakyReLU with its default slope, Sigmoid, Tanh) are computed in one pass, as if the
-    activation were the layer's own.
+    activation were the layer's own. In evaluation mode so are a convolution and the batch normalisation
+    behind it.
 
     Parameters
     ----------
@@ -77,12 +79,14 @@ class Sequential(_Container):
         else:
             self._keep(_numbered(layers))  # type: ignore[arg-type]  # _keep refuses what is no layer
 
-    def _steps(self) -> list[Layer]:
+    def _steps(self, differentiable: bool) -> list[Layer]:
         """Return what stands in for the layers in a call: neighbours that have a common pass are one."""
         steps: list[Layer] = []
         for layer in self:
             before = steps[-1] if steps else None
             both = before.followed_by(layer) if isinstance(before, ActivatedLayer) else None
+            if before is not None and both is None and not differentiable:
+                both = folded(before, layer)
             if both is None:
                 steps.append(layer)
             else:
@@ -92,7 +96,7 @@ class Sequential(_Container):
     def forward(self, x: Array) -> Array:
         if not self._layers:
             return as_numpy("Sequential", "x", x)
-        for layer in self._steps():
+        for layer in self._steps(differentiable=False):
             x = layer.forward(x)
         return x
 
@@ -101,7 +105,7 @@ class Sequential(_Container):
             x = as_numpy("Sequential", "x", x)
             return x, self._checked(x, lambda dy: dy)
         pullbacks = []
-        for layer in self._steps():
+        for layer in self._steps(differentiable=True):
             x, pullback = layer.vjp(x)
             pullbacks.append(pullback)
 

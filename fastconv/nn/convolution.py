@@ -91,7 +91,9 @@ class _FilterLayer(ActivatedLayer, ABC):
         return y, self._skipping(y, pullback)
 
 
-class _Conv(_FilterLayer):
+class Convolution(_FilterLayer):
+    """Convolution of any rank."""
+
     def __init__(
         self,
         in_channels: int,
@@ -178,7 +180,7 @@ class _Conv(_FilterLayer):
         return math.prod(output_shape) * math.prod(self.weight.data.shape[1:])
 
 
-class Conv1d(_Conv):
+class Conv1d(Convolution):
     """Convolution (cross-correlation) over sequences: (N, C, L) to (N, K, L_out).
 
     Arguments, attributes and errors are those of all convolution layers, see ``help(Conv1d.__init__)``.
@@ -197,7 +199,7 @@ class Conv1d(_Conv):
     gradient = grad.conv1d
 
 
-class Conv2d(_Conv):
+class Conv2d(Convolution):
     """Convolution (cross-correlation) over images: (N, C, H, W) to (N, K, H_out, W_out).
 
     Arguments, attributes and errors are those of all convolution layers, see ``help(Conv2d.__init__)``.
@@ -221,7 +223,7 @@ class Conv2d(_Conv):
     gradient = grad.conv2d
 
 
-class Conv3d(_Conv):
+class Conv3d(Convolution):
     """Convolution (cross-correlation) over volumes: (N, C, D, H, W) to (N, K, D_out, H_out, W_out).
 
     Arguments, attributes and errors are those of all convolution layers, see ``help(Conv3d.__init__)``.

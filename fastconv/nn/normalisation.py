@@ -27,7 +27,9 @@ from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
 
 
-class _BatchNorm(ActivatedLayer):
+class BatchNorm(ActivatedLayer):
+    """Batch normalisation of any rank."""
+
     ranks: ClassVar[tuple[int, ...]]
     buffer_names = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -97,7 +99,7 @@ class _BatchNorm(ActivatedLayer):
             raise ValueError(
                 f"{kind}: x of shape {x.shape} has {channels} channels, expected {self.num_features}"
             )
-        if self._by_batch and x.size == channels:
+        if self.by_batch and x.size == channels:
             raise ValueError(
                 f"{kind}: x has shape {x.shape}, expected more than one element for each channel in training"
             )
@@ -126,14 +128,15 @@ class _BatchNorm(ActivatedLayer):
         return result
 
     @property
-    def _by_batch(self) -> bool:
+    def by_batch(self) -> bool:
+        """Whether the statistics are those of the batch, and not the kept ones."""
         return self.training or not self.track_running_stats
 
     def forward(self, x: Array) -> Array:
-        return self._normalise(self._read(x), self._by_batch)[0]
+        return self._normalise(self._read(x), self.by_batch)[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        x, by_batch = self._read(x), self._by_batch
+        x, by_batch = self._read(x), self.by_batch
         y, mean, inv_std = self._normalise(x, by_batch)
         back_through_activation = activation_pullback(self.activation, None, y)
 
@@ -151,7 +154,7 @@ class _BatchNorm(ActivatedLayer):
         return y, self._checked(y, pullback)
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Batch normalisation of (N, C) or (N, C, L); see ``help(BatchNorm1d.__init__)``.
 
     In training mode each pass, ``vjp`` too, updates the running statistics (with the unbiased variance).
@@ -168,7 +171,7 @@ class BatchNorm1d(_BatchNorm):
     ranks = (2, 3)
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     """Batch normalisation of (N, C, H, W); see ``help(BatchNorm2d.__init__)``.
 
     In training mode each pass, ``vjp`` too, updates the running statistics (with the unbiased variance).
@@ -184,7 +187,7 @@ class BatchNorm2d(_BatchNorm):
     ranks = (4,)
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     """Batch normalisation of (N, C, D, H, W); see ``help(BatchNorm3d.__init__)``.
 
     In training mode each pass, ``vjp`` too, updates the running statistics (with the unbiased variance).

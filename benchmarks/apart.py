@@ -6,6 +6,7 @@ sleep in the wrong place cost another one up to several times its time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ from tempfile import TemporaryDirectory
 from benchmarks import child
 from benchmarks.results import HOUSE, Outcome, Report, Row
 from benchmarks.runner import interruptible
+
+LEAST_SECONDS = 1.0
+"""What a run is asked to be over within, at least, even where the time is up."""
 
 
 def run(peers: Sequence[str], options: Sequence[str], within: float | None) -> Report:
@@ -39,10 +43,13 @@ def run(peers: Sequence[str], options: Sequence[str], within: float | None) -> R
     failed: list[str] = []
     installed = [peer for peer in peers if find_spec(peer.partition("-")[0])] or ["none"]
     absent = {peer: "not installed" for peer in peers if peer not in installed}
-    limit = [] if within is None else ["--within", str(within / len(installed))]
+    deadline = time.perf_counter() + (within or 0)
     with interruptible(absent), child.terminable(), TemporaryDirectory() as folder:
-        for peer in installed:
-            command = [*options, f"--peers={peer}", *limit]
+        for place, peer in enumerate(installed):
+            command = [*options, f"--peers={peer}"]
+            if within is not None:  # a run that takes longer than its share leaves less to those that follow
+                share = (deadline - time.perf_counter()) / (len(installed) - place)
+                command += ["--within", str(max(LEAST_SECONDS, share))]
             child.run(peer, command, Path(folder) / peer, {}, take=reports.append, fail=failed.append)
     if not reports:
         raise SystemExit("\n".join([*failed, *absent.values()]))

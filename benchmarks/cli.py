@@ -92,7 +92,8 @@ def parser() -> argparse.ArgumentParser:
         "--within",
         type=float,
         metavar="SECONDS",
-        help=f"plan to be over by then, with less time for a row (default: {_QUICK_SECONDS:g} with --quick)",
+        help="time rows for less, to be over by then where checking every result (which is not cut short) "
+        f"leaves the time (default: {_QUICK_SECONDS:g} with --quick)",
     )
     add(
         "--out",

@@ -47,6 +47,33 @@ def test_cross_entropy(smoothing, dtype, isa):
         assert_gradient(gradient, (np.exp(log_p) - target) / rows, dtype, bound)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_with_weights_of_all_classes(smoothing, dtype, isa):
+    rng = np.random.default_rng(2)
+    for rows, classes in [*((5, c) for c in range(1, 36)), (3, 1000), (700, 10)]:
+        logits = (3 * rng.standard_normal((rows, classes)) + 20).astype(dtype)
+        target = rng.uniform(0, 2 / classes, (rows, classes)).astype(dtype)
+        loss, gradient = _core.cross_entropy(logits, target, smoothing)
+        shifted = wide(logits) - wide(logits).max(1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        smoothed = (1 - np.longdouble(smoothing)) * wide(target) + np.longdouble(smoothing) / classes
+        assert loss == pytest.approx(float(-(smoothed * log_p).sum() / rows), rel=16 * unit(dtype))
+        exact = smoothed.sum(1, keepdims=True) * np.exp(log_p) - smoothed
+        assert_gradient(
+            gradient, exact / rows, dtype, 16 * unit(dtype) * (np.exp(log_p) * 3 + smoothed) / rows
+        )
+
+
+def test_a_weight_of_one_is_a_label(isa):
+    rng = np.random.default_rng(3)
+    logits, labels = rng.standard_normal((7, 5)).astype(np.float32), rng.integers(0, 5, 7)
+    loss, gradient = _core.cross_entropy(logits, np.eye(5, dtype=np.float32)[labels], 0.1)
+    expected_loss, expected = _core.cross_entropy(logits, labels, 0.1)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
 def test_cross_entropy_of_extremes(isa):
     logits = np.array([[1e30, 0, -1e30], [-np.inf, 0, 0]], np.float32)
     loss, gradient = _core.cross_entropy(logits, np.array([0, 1]), 0.0)
@@ -168,8 +195,10 @@ def test_errors():
         _core.cross_entropy(logits, np.full(3, 4, np.uint64), 0.0)
     with pytest.raises(ValueError, match=r"cross_entropy: target\[0\] is -1"):
         _core.cross_entropy(logits, np.full(3, 2**64 - 1, np.uint64), 0.0)
-    with pytest.raises(TypeError, match="cross_entropy: target must be integers, got dtype float64"):
+    with pytest.raises(TypeError, match=r"cross_entropy: target must be integers \(N,\).* got dtype float64"):
         _core.cross_entropy(logits, np.zeros(3), 0.0)
+    with pytest.raises(ValueError, match=r"cross_entropy: target has shape \(3, 3\)"):
+        _core.cross_entropy(logits, np.zeros((3, 3), np.float32), 0.0)
     with pytest.raises(ValueError, match=r"cross_entropy: target has shape \(2,\), expected \(3,\)"):
         _core.cross_entropy(logits, np.zeros(2, int), 0.0)
     with pytest.raises(ValueError, match=r"cross_entropy: prediction has shape \(4,\), expected \(N, C\)"):

@@ -89,5 +89,11 @@ def test_wrong_targets_are_refused():
         losses.cross_entropy(LOGITS, LABELS[:3])
     with pytest.raises((ValueError, TypeError)):
         losses.cross_entropy(LOGITS, LABELS + 3)
+    with pytest.raises(ValueError, match="target has shape"):
+        losses.cross_entropy(LOGITS, TARGETS[:3].astype(LOGITS.dtype))
+    with pytest.raises(TypeError, match="target has float16"):
+        losses.cross_entropy(LOGITS, TARGETS.astype(np.float16))
+    with pytest.raises(TypeError, match=r"integers \(N,\), or \(N, C\) of the prediction's dtype"):
+        losses.cross_entropy(LOGITS, LABELS.astype(np.float64))
     with pytest.raises((ValueError, TypeError)):
         losses.mse(LOGITS, TARGETS[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -77,11 +78,11 @@ def test_losses_are_torchs(torch):
     rng = np.random.default_rng(8)
     logits, labels = rng.standard_normal((6, 4)) * 3, rng.integers(0, 4, 6)
     functional = torch.nn.functional
-    for smoothing in (0.0, 0.1):
+    for smoothing, given in itertools.product((0.0, 0.1), (labels, rng.uniform(0, 1, logits.shape))):
         tlogits = torch.tensor(logits, requires_grad=True)
-        expected = functional.cross_entropy(tlogits, torch.tensor(labels), label_smoothing=smoothing)
+        expected = functional.cross_entropy(tlogits, torch.tensor(given), label_smoothing=smoothing)
         expected.backward()
-        loss, gradient = reference.cross_entropy(logits, labels, smoothing)
+        loss, gradient = reference.cross_entropy(logits, given, smoothing)
         assert math.isclose(loss, expected.item(), rel_tol=1e-12)
         np.testing.assert_allclose(gradient, tlogits.grad.numpy(), atol=1e-14)
     targets = rng.uniform(0, 1, logits.shape)
@@ -269,6 +270,7 @@ def test_losses_are_their_formulas():
     assert math.isclose(reference.mse(logits, targets)[0], ((logits - targets) ** 2).mean())
     for loss in (
         lambda v: reference.cross_entropy(v, labels, 0.1),
+        lambda v: reference.cross_entropy(v, targets, 0.1),
         lambda v: reference.binary_cross_entropy_with_logits(v, targets),
         lambda v: reference.mse(v, targets),
     ):

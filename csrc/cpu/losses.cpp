@@ -30,21 +30,20 @@ double mean_loss(Kernel kernel, Dtype dtype, const void* prediction, const void*
 
 }  // namespace
 
-double cross_entropy(Dtype dtype, const void* logits, const int64_t* labels, int64_t rows, int64_t classes,
-                     double smoothing, void* gradient) {
+double cross_entropy(Dtype dtype, const void* logits, const ClassTargets& given, int64_t rows,
+                     int64_t classes, double smoothing, void* gradient) {
   const auto kernel = active_table().softmax.cross_entropy[static_cast<int>(dtype)];
   std::vector<CrossEntropyTerms> terms(static_cast<std::size_t>(rows));
   const double scale = 1 / static_cast<double>(rows);
   for_each_row_group(rows, classes, kNsExponential, [&](int64_t first, int64_t count) {
     const int64_t at = first * classes;
-    kernel({element(logits, dtype, at), element(gradient, dtype, at), labels + first, terms.data() + first,
-            count, classes, smoothing, scale});
+    kernel({element(logits, dtype, at), element(gradient, dtype, at),
+            given.labels ? given.labels + first : nullptr,
+            given.labels ? nullptr : element(given.targets, dtype, at), terms.data() + first, count, classes,
+            smoothing, scale});
   });
   double total = 0;
-  for (const CrossEntropyTerms& t : terms) {
-    total += std::log(t.sum_exp) - (1 - smoothing) * t.target;
-    if (smoothing != 0) total -= smoothing / static_cast<double>(classes) * t.sum;
-  }
+  for (const CrossEntropyTerms& t : terms) total += t.weight * std::log(t.sum_exp) - t.dot;
   return total / static_cast<double>(rows);
 }
 

@@ -6,10 +6,15 @@
 
 namespace fastconv::cpu {
 
-// Of softmax(logits) against the labels' classes: a row's target is (1 - smoothing) at its label plus
-// smoothing / classes everywhere. 0 <= labels[i] < classes.
-double cross_entropy(Dtype dtype, const void* logits, const int64_t* labels, int64_t rows, int64_t classes,
-                     double smoothing, void* gradient);
+// Of softmax(logits) against the targets, one weight for each class, or against the labels' classes where
+// those are given, 0 <= labels[i] < classes: weight 1 there and 0 elsewhere. What counts is (1 - smoothing)
+// times that plus smoothing / classes.
+struct ClassTargets {
+  const int64_t* labels;
+  const void* targets;
+};
+double cross_entropy(Dtype dtype, const void* logits, const ClassTargets& given, int64_t rows,
+                     int64_t classes, double smoothing, void* gradient);
 
 double binary_cross_entropy(Dtype dtype, const void* logits, const void* targets, int64_t count,
                             void* gradient);

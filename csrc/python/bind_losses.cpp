@@ -5,16 +5,21 @@
 namespace fastconv::python {
 namespace {
 
-// Integer labels of shape (rows,), as contiguous int64, each checked to be a class.
-py::array read_target(const py::object& object, std::int64_t rows, std::int64_t classes) {
-  const std::string where = "cross_entropy: target";
+py::array read_target(const py::object& object) {
   const auto numpy = py::module_::import("numpy");
   const bool listed = is_sequence(object) && !py::hasattr(object, "__dlpack__");
-  const py::array given =
-      as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "target");
+  return as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "target");
+}
+
+// Integer labels of shape (rows,), as contiguous int64, each checked to be a class.
+py::array read_labels(const py::array& given, std::int64_t rows, std::int64_t classes) {
+  const std::string where = "cross_entropy: target";
+  const auto numpy = py::module_::import("numpy");
   const char kind = given.dtype().kind();
   if (kind != 'i' && kind != 'u') {
-    throw py::type_error(where + " must be integers, got dtype " + std::string(py::str(given.dtype())));
+    throw py::type_error(where + " must be integers (N,), or (N, C) of the prediction's dtype, got dtype " +
+                         std::string(py::str(given.dtype())) + " and shape " +
+                         shape_text(Shape(given.shape(), given.shape() + given.ndim())));
   }
   if (given.ndim() != 1 || given.shape(0) != rows) {
     throw py::value_error(where + " has shape " +
@@ -46,13 +51,22 @@ py::tuple cross_entropy(const py::object& prediction_object, const py::object& t
     throw py::value_error("cross_entropy: label_smoothing is " + std::string(py::repr(smoothing_object)) +
                           ", expected 0 to 1");
   }
-  const py::array labels = read_target(target_object, prediction.size(0), prediction.size(1));
+  const py::array target = read_target(target_object);
+  py::array labels;
+  std::optional<Array> weights;
+  cpu::ClassTargets given{};
+  if (target.ndim() == 2) {
+    weights.emplace(read_like(target, function, "target", prediction));
+    given.targets = weights->data();
+  } else {
+    labels = read_labels(target, prediction.size(0), prediction.size(1));
+    given.labels = static_cast<const std::int64_t*>(labels.data());
+  }
   py::array gradient = new_array(function, prediction.shape(), prediction.numpy_dtype());
-  const auto* label = static_cast<const std::int64_t*>(labels.data());
   void* data = gradient.mutable_data();
   double loss;
   without_gil(function, [&] {
-    loss = cpu::cross_entropy(prediction.dtype(), prediction.data(), label, prediction.size(0),
+    loss = cpu::cross_entropy(prediction.dtype(), prediction.data(), given, prediction.size(0),
                               prediction.size(1), smoothing, data);
   });
   return py::make_tuple(loss, gradient);

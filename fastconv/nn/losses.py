@@ -13,15 +13,16 @@ from fastconv.nn.parameter import Array
 def cross_entropy(prediction: Array, target: Array, *, label_smoothing: float = 0.0) -> tuple[float, Array]:
     """Mean negative log-probability of the right classes, after a softmax over the last axis.
 
-    ``-log(exp(x[t]) / sum(exp(x)))`` for a row x of class t, averaged over the rows; no softmax layer stands
-    before it.
+    ``-log(exp(x[t]) / sum(exp(x)))`` for a row x of class t, averaged over the rows; with weights of the
+    classes each has its part in the sum. No softmax layer stands before it.
 
     Parameters
     ----------
     prediction : ndarray (N, C)
         Scores of C classes before any softmax (logits).
-    target : ndarray of int (N,)
-        The right classes, 0 to C - 1.
+    target : ndarray of int (N,), or ndarray (N, C)
+        The right classes, 0 to C - 1; or weights of all classes, such as probabilities, of the prediction's
+        dtype.
     label_smoothing : float
         Share of the target's weight that is spread evenly over all classes, from 0 up to 1.
 
@@ -35,7 +36,8 @@ def cross_entropy(prediction: Array, target: Array, *, label_smoothing: float = 
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit, classes out of range, targets that are no integers.
+        Shapes that do not fit, classes out of range, targets that are neither integers nor of the
+        prediction's dtype.
 
     References
     ----------

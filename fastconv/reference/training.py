@@ -120,15 +120,20 @@ def local_response_norm_grad(
 def cross_entropy(logits: Array, labels: Array, label_smoothing: float) -> tuple[float, Array]:
     """Return (loss, dlogits) of the softmax cross-entropy, the mean over the N rows of (N, C) logits.
 
-    The target of a row is 1 - label_smoothing at its label, plus label_smoothing / C everywhere.
+    The target of a row is 1 - label_smoothing at its label, plus label_smoothing / C everywhere. Labels
+    (N, C) are weights of all classes, and are multiplied by 1 - label_smoothing themselves.
     """
     logits = float_array("logits", logits)
     rows, classes = logits.shape
     log_probability = log_softmax(logits.astype(np.float64))
     target = np.full(logits.shape, label_smoothing / classes)
-    target[np.arange(rows), labels] += 1 - label_smoothing
+    if np.ndim(labels) == 2:
+        target += (1 - label_smoothing) * np.asarray(labels, np.float64)
+    else:
+        target[np.arange(rows), labels] += 1 - label_smoothing
     loss = -(target * log_probability).sum() / rows
-    return float(loss), rounded((np.exp(log_probability) - target) / rows, logits.dtype)
+    weight = target.sum(1, keepdims=True)
+    return float(loss), rounded((weight * np.exp(log_probability) - target) / rows, logits.dtype)
 
 
 def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> tuple[float, Array]:

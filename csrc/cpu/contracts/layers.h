@@ -78,16 +78,19 @@ struct ElementwiseKernels {
   void (*narrow[kDtypeCount])(const void* compute, void* storage, int64_t count);
 };
 
-// What the loss of a row is made of; shifted means: less the row's largest logit.
+// The loss of a row is weight * log(sum_exp) - dot: sums over its exp(x - m), its target, and target * (x -
+// m), m being its largest logit.
 struct CrossEntropyTerms {
-  double sum_exp, sum;  // over the shifted logits: of their exponentials, and, with smoothing, of themselves
-  double target;        // the label's shifted logit
+  double sum_exp, weight, dot;
 };
 
-struct CrossEntropyRows {  // gradient = (softmax(logits) - target) * scale
+// gradient = (weight * softmax(logits) - target) * scale. The target of a row is (1 - smoothing) times what
+// is given, plus smoothing / cols.
+struct CrossEntropyRows {
   const void* logits;
   void* gradient;
-  const int64_t* labels;  // 0 <= label < cols
+  const int64_t* labels;  // 0 <= label < cols: 1 there and 0 elsewhere is given
+  const void* targets;    // or, where there are no labels, rows of the storage type
   CrossEntropyTerms* terms;
   int64_t rows, cols;
   double smoothing, scale;

@@ -62,27 +62,44 @@ template <class V, class S>
 void cross_entropy_rows(const CrossEntropyRows& r) {
   using T = typename V::Scalar;
   const S* x = static_cast<const S*>(r.logits);
+  const S* t = static_cast<const S*>(r.targets);
   S* dx = static_cast<S*>(r.gradient);
-  const V even = V::all(static_cast<T>(r.smoothing / static_cast<double>(r.cols) * r.scale));
-  const V own = V::all(static_cast<T>((1 - r.smoothing) * r.scale));
+  const double own = 1 - r.smoothing, even = r.smoothing / static_cast<double>(r.cols);
+  const V own_scaled = V::all(static_cast<T>(own * r.scale)),
+          even_scaled = V::all(static_cast<T>(even * r.scale));
   for (int64_t i = 0; i < r.rows; ++i, x += r.cols, dx += r.cols) {
     const V m = V::all(largest<V>(x, r.cols));
-    CrossEntropyTerms& terms = r.terms[i];
-    terms.sum_exp = sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return exp(lanes.load(x + j) - m); });
-    terms.sum = r.smoothing == 0
-                    ? 0.0
-                    : sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return lanes.load(x + j) - m; });
-    const V factor = V::all(static_cast<T>(r.scale / terms.sum_exp));
-    const auto gradient = [&](V logit) { return fma(exp(logit - m), factor, V::zero() - even); };
-    for_each_vector<V>(r.cols,
-                       [&](int64_t j, auto lanes) { lanes.store(dx + j, gradient(lanes.load(x + j))); });
-    const int64_t label = r.labels[i];
-    const FirstLanes<V> one{1};
-    const V target = one.load(x + label);
-    one.store(dx + label, gradient(target) - own);
-    T lanes[V::kLanes];
-    (target - m).store(lanes);
-    terms.target = static_cast<double>(lanes[0]);
+    const double sum_exp =
+        sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return exp(lanes.load(x + j) - m); });
+    double weight = 1, dot = 0;
+    if (t) {
+      weight = sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return lanes.load(t + j); });
+      dot = sum_blocks<V>(r.cols,
+                          [&](int64_t j, auto lanes) { return lanes.load(t + j) * (lanes.load(x + j) - m); });
+      weight = own * weight + r.smoothing;
+    }
+    const V factor = V::all(static_cast<T>(weight * r.scale / sum_exp));
+    const auto gradient = [&](V logit) { return fma(exp(logit - m), factor, V::zero() - even_scaled); };
+    if (t) {
+      for_each_vector<V>(r.cols, [&](int64_t j, auto lanes) {
+        lanes.store(dx + j, gradient(lanes.load(x + j)) - own_scaled * lanes.load(t + j));
+      });
+      t += r.cols;
+    } else {
+      for_each_vector<V>(r.cols,
+                         [&](int64_t j, auto lanes) { lanes.store(dx + j, gradient(lanes.load(x + j))); });
+      const int64_t label = r.labels[i];
+      const FirstLanes<V> one{1};
+      const V target = one.load(x + label);
+      one.store(dx + label, gradient(target) - own_scaled);
+      T lanes[V::kLanes];
+      (target - m).store(lanes);
+      dot = static_cast<double>(lanes[0]);
+    }
+    dot *= own;
+    if (r.smoothing != 0)
+      dot += even * sum_blocks<V>(r.cols, [&](int64_t j, auto lanes) { return lanes.load(x + j) - m; });
+    r.terms[i] = {sum_exp, weight, dot};
   }
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastconv import models, nn
+from fastconv.models.resnet import ResidualBlock
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # at the end: an installed fastconv comes first
 
@@ -48,12 +49,15 @@ def every_layer(rng: Any, *, classes: int) -> nn.Sequential:
     )
     shortcut = nn.Sequential({"conv": nn.Conv2d(6, 12, 1, stride=2, bias=False, rng=rng)})
     same = nn.Sequential(nn.Conv2d(12, 12, 3, padding=2, dilation=2, rng=rng), nn.BatchNorm2d(12, eps=1e-2))
+    path = nn.Sequential({"conv1": nn.Conv2d(12, 12, 3, padding=1, rng=rng), "bn1": nn.BatchNorm2d(12)})
+    projection = nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))
+    blocks = (ResidualBlock(path, projection), ResidualBlock(nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))))
     return nn.Sequential(
         nn.Conv2d(2, 6, 3, stride=(1, 2), padding=1, activation="relu", rng=rng),
         nn.MaxPool2d(3, stride=2, padding=1),
         nn.Residual(main, shortcut),
         nn.ReLU(),
-        nn.Residual(same),
+        nn.Sequential(nn.Residual(same), *blocks),
         nn.AvgPool2d((1, 2)),
         nn.Dropout(0.0),
         nn.Flatten(),

@@ -371,6 +371,12 @@ def test_sizes_may_be_numpys_integers():
         (lambda: nn.LeakyReLU(np.nan), ValueError, "LeakyReLU: negative_slope must be finite, got nan"),
         (lambda: nn.Softmax(None), TypeError, "Softmax: axis must be an integer, got None"),
         (lambda: nn.Flatten(1.0), TypeError, "Flatten: start_dim must be an integer, got 1.0"),
+        (lambda: nn.Flatten(data_format="NHWC"), ValueError, "Flatten: data_format must be one of"),
+        (
+            lambda: nn.Residual(nn.ReLU(), activation="gelu"),
+            ValueError,
+            "Residual: activation 'gelu' has no common pass with a sum",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(make, error, message):
@@ -552,9 +558,19 @@ def test_residual_leaves_its_input_alone():
     np.testing.assert_array_equal(dy, 1)
 
 
+def test_flattened_channels_are_in_one_order():
+    x = spread((2, 3, 4, 5))
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    np.testing.assert_array_equal(nn.Flatten(data_format="channels_last")(last), nn.Flatten()(x))
+    some = nn.Flatten(2, 3, data_format="channels_last")
+    np.testing.assert_array_equal(some(last), nn.Flatten(2, 3)(x))
+
+
 def test_layers_describe_themselves():
     assert repr(nn.Conv2d(1, 6, 5, padding=2, bias=False)) == "Conv2d(1, 6, (5, 5), padding=2, bias=False)"
     assert repr(nn.MaxPool2d((3, 2), ceil_mode=True)) == "MaxPool2d((3, 2), ceil_mode=True)"
     assert repr(nn.Linear(3, 2)) == "Linear(3, 2)"
     text = repr(nn.Sequential(nn.ReLU(), nn.Residual(nn.Tanh())))
     assert text == "Sequential(\n  (0): ReLU()\n  (1): Residual(\n    (main): Tanh()\n  )\n)"
+    text = repr(nn.Residual(nn.Tanh(), activation="relu"))
+    assert text == "Residual(activation='relu'\n  (main): Tanh()\n)"

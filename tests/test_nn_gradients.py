@@ -96,6 +96,8 @@ def other_cases():
     yield "leaky slope", lambda: nn.LeakyReLU(0.3), (3, 4)
     yield "softmax axis", lambda: nn.Softmax(axis=1), (2, 3, 4)
     yield "flatten", lambda: nn.Flatten(), (2, 3, 2)
+    yield "flatten last", lambda: nn.Flatten(**LAST), (2, 3, 2, 2)
+    yield "flatten last of two axes", lambda: nn.Flatten(**LAST), (2, 3)
     yield "flatten some", lambda: nn.Flatten(0, 1), (2, 3, 2)
     yield "batch norm 1d", lambda: nn.BatchNorm1d(3, **F64), (5, 3)
     yield "batch norm 1d length", lambda: nn.BatchNorm1d(3, momentum=None, **F64), (2, 3, 4)
@@ -113,6 +115,7 @@ def other_cases():
     )
     yield "sequential empty", lambda: nn.Sequential(), (2, 3)
     yield "residual", lambda: nn.Residual(nn.Linear(3, 3, rng=0, **F64)), (2, 3)
+    yield "residual tanh", lambda: nn.Residual(nn.Linear(3, 3, rng=0, **F64), activation="tanh"), (2, 3)
     yield (
         "residual and tanh in one pass",
         lambda: nn.Sequential(nn.Residual(nn.Linear(3, 3, rng=0, **F64)), nn.Tanh()),

@@ -23,7 +23,17 @@ def test_summary_takes_a_batch_axis_too_and_counts_one_sample():
             model.summary(shape)
 
 
-@pytest.mark.parametrize("shape", [5, None, 2.0])
+def test_a_layer_may_know_its_input_shape():
+    model = nn.Sequential(nn.Linear(3, 2, rng=0))
+    message = r"summary: this Sequential has no input_shape of its own, and none was given; give that of one"
+    with pytest.raises(TypeError, match=message):
+        model.summary()
+    model.input_shape = (5, 3)
+    assert model.summary().rows[0].output_shape == (5, 2)
+    assert model.summary((3,)).rows[0].output_shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [5, 2.0])
 def test_an_input_shape_is_a_sequence(shape):
     with pytest.raises(TypeError, match="summary: input_shape must be a sequence of integers, got"):
         nn.ReLU().summary(shape)

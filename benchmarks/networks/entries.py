@@ -46,7 +46,7 @@ _WHOLE = {"dropout": 0.0}
 NETWORKS = (
     Network("LeNet-5", "lenet5", (1, 28, 28), 64, quick_batch=64, classes=10),
     Network("Fashion-MNIST net", "fashion_net", (1, 28, 28), 32, quick_batch=8, classes=10, keywords=_WHOLE),
-    Network("AlexNet", "alexnet", (3, 224, 224), 8, keywords=_WHOLE),
+    Network("AlexNet", "alexnet", (3, 224, 224), 8, keywords=_WHOLE | {"image_size": 224}),
     Network("VGG-16", "vgg16", (3, 224, 224), 4, keywords=_WHOLE),
     Network("ResNet-50", "resnet50", (3, 224, 224), 8, quick_batch=2, quick_size=96),
 )

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from benchmarks.peers.interface import Unsupported
 from fastconv import nn
+from fastconv.models.resnet import ResidualBlock
 
 Part = TypeVar("Part")
 
@@ -55,12 +56,16 @@ class Translator(ABC, Generic[Part]):
         if isinstance(layer, nn.Sequential):
             children = [(key, child) for key, child in layer.children() if not _is_identity(child)]
             return self.sequence([self.translate(child, _joined(name, key)) for key, child in children])
-        if isinstance(layer, nn.Residual):
-            paths = {key: self.translate(child, _joined(name, key)) for key, child in layer.children()}
-            return self.total(paths["main"], paths.get("shortcut"))
-        part = self._single(layer, name)
+        part = self._sum(layer, name) if isinstance(layer, nn.Residual) else self._single(layer, name)
         activation = getattr(layer, "activation", None)
         return part if activation is None else self.sequence([part, self.activation(activation)])
+
+    def _sum(self, layer: nn.Residual, name: str) -> Part:
+        # A block's state names the layers of its main path as if they were its own.
+        keys = ("", "downsample") if isinstance(layer, ResidualBlock) else ("main", "shortcut")
+        main, shortcut = (_joined(name, key) for key in keys)
+        short = None if layer.shortcut is None else self.translate(layer.shortcut, shortcut)
+        return self.total(self.translate(layer.main, main), short)
 
     def _single(self, layer: nn.Layer, name: str) -> Part:
         match layer:
@@ -84,7 +89,7 @@ class Translator(ABC, Generic[Part]):
 
 
 def _joined(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
+    return f"{name}.{key}" if name and key else name + key
 
 
 def _is_identity(layer: nn.Layer) -> bool:

@@ -9,40 +9,35 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import DTypeLike
-
 from fastconv import nn
+from fastconv.models.layer_maker import LayerMaker
 
 
 def with_dense_layers(
-    features: Sequence[nn.Layer],
+    make: LayerMaker,
     image: tuple[int, int, int],
-    rng: np.random.Generator,
+    features: Sequence[nn.Layer],
     *,
     hidden: Sequence[int],
     classes: int,
     dropout: float,
-    dtype: DTypeLike,
 ) -> nn.Sequential:
     """Put dense layers with ReLU and dropout, and a linear one for the scores, behind `features`.
 
     Parameters
     ----------
-    features : sequence of Layer
-        What turns an image into planes.
+    make : LayerMaker
+        What makes the layers, those of `features` too.
     image : (int, int, int)
         Channels, height and width of an image, from which the number of features follows.
-    rng : numpy.random.Generator
-        Where the weights and the dropped elements are drawn from.
+    features : sequence of Layer
+        What turns an image into planes.
     hidden : sequence of int
         Sizes of the dense layers before the last.
     classes : int
         Number of scores.
     dropout : float
         Probability of an element to be dropped, after each of the hidden layers.
-    dtype : dtype
-        Of the parameters.
 
     Returns
     -------
@@ -56,25 +51,21 @@ def with_dense_layers(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from fastconv import nn
     >>> from fastconv.models.dense_layers import with_dense_layers
-    >>> planes = [nn.Conv2d(1, 4, 3, rng=0), nn.MaxPool2d(2)]
-    >>> rng = np.random.default_rng(0)
-    >>> keywords = {"hidden": [16], "classes": 3, "dropout": 0.5, "dtype": np.float32}
-    >>> model = with_dense_layers(planes, (1, 8, 8), rng, **keywords)
+    >>> from fastconv.models.layer_maker import LayerMaker
+    >>> make = LayerMaker(0, "channels_first", "float32")
+    >>> planes = [make(nn.Conv2d, 1, 4, 3), make(nn.MaxPool2d, 2)]
+    >>> model = with_dense_layers(make, (1, 8, 8), planes, hidden=[16], classes=3, dropout=0.5)
     >>> [type(layer).__name__ for layer in model]
     ['Conv2d', 'MaxPool2d', 'Flatten', 'Linear', 'Dropout', 'Linear']
     """
     try:
-        planes = nn.Sequential(*features).summary(image).rows[-1].output_shape
+        planes = make.network(image, *features).summary().rows[-1].output_shape
     except ValueError as error:
         raise ValueError(f"images of shape {image} are too small for this network: {error}") from error
     sizes = [math.prod(planes), *hidden]
     dense: list[nn.Layer] = []
     for inputs, outputs in pairwise(sizes):
-        dense += [
-            nn.Linear(inputs, outputs, activation="relu", rng=rng, dtype=dtype),
-            nn.Dropout(dropout, rng=rng),
-        ]
-    return nn.Sequential(*features, nn.Flatten(), *dense, nn.Linear(sizes[-1], classes, rng=rng, dtype=dtype))
+        dense += [make(nn.Linear, inputs, outputs, activation="relu"), make(nn.Dropout, dropout)]
+    return make.network(image, *features, make(nn.Flatten), *dense, make(nn.Linear, sizes[-1], classes))

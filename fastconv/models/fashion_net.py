@@ -8,11 +8,14 @@ Scikit-Learn, Keras & TensorFlow", O'Reilly, 2nd edition 2019; its images: H. Xi
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import nn
 from fastconv.models.dense_layers import with_dense_layers
+from fastconv.models.layer_maker import LayerMaker
 
 
 def fashion_net(
@@ -20,6 +23,7 @@ def fashion_net(
     *,
     classes: int = 10,
     dropout: float = 0.5,
+    data_format: str = "channels_first",
     dtype: DTypeLike = np.float32,
 ) -> nn.Sequential:
     """Make the network for grey images of 28 × 28: (N, 1, 28, 28) to (N, classes), 1,413,834 parameters.
@@ -32,6 +36,8 @@ def fashion_net(
         Number of scores.
     dropout : float
         Probability of an element to be dropped after the two hidden dense layers.
+    data_format : str
+        ``"channels_first"``, or ``"channels_last"`` for images (N, H, W, C).
     dtype : dtype
         Of the parameters, and so of the images.
 
@@ -43,12 +49,12 @@ def fashion_net(
     Raises
     ------
     ValueError, TypeError
-        What the layers refuse: no classes, a `dropout` outside of 0 to 1.
+        What the layers refuse: no classes, a `dropout` outside of 0 to 1, an unknown `data_format`.
 
     Examples
     --------
     >>> from fastconv.models import fashion_net
-    >>> fashion_net(rng=0).summary((1, 28, 28))
+    >>> fashion_net(rng=0).summary()
     layer        output shape      parameters  multiply-adds
     --------------------------------------------------------
     0 Conv2d     (N, 64, 28, 28)        3,200      2,458,624
@@ -68,23 +74,16 @@ def fashion_net(
     --------------------------------------------------------
     total                           1,413,834     89,466,496
     """
-    rng = np.random.default_rng(rng)
-
-    def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
-        return nn.Conv2d(
-            inputs, outputs, kernel, padding=kernel // 2, activation="relu", rng=rng, dtype=dtype
-        )
-
+    make = LayerMaker(rng, data_format, dtype)
+    conv = partial(make, nn.Conv2d, padding="same", activation="relu")
     features = [
-        conv(1, 64, kernel=7),
-        nn.MaxPool2d(2),
-        conv(64, 128),
-        conv(128, 128),
-        nn.MaxPool2d(2),
-        conv(128, 256),
-        conv(256, 256),
-        nn.MaxPool2d(2),
+        conv(1, 64, 7),
+        make(nn.MaxPool2d, 2),
+        conv(64, 128, 3),
+        conv(128, 128, 3),
+        make(nn.MaxPool2d, 2),
+        conv(128, 256, 3),
+        conv(256, 256, 3),
+        make(nn.MaxPool2d, 2),
     ]
-    return with_dense_layers(
-        features, (1, 28, 28), rng, hidden=(128, 64), classes=classes, dropout=dropout, dtype=dtype
-    )
+    return with_dense_layers(make, (1, 28, 28), features, hidden=(128, 64), classes=classes, dropout=dropout)

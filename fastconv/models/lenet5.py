@@ -8,14 +8,21 @@ softmax cross-entropy.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import nn
+from fastconv.models.layer_maker import LayerMaker
 
 
 def lenet5(
-    rng: np.random.Generator | int | None = None, *, classes: int = 10, dtype: DTypeLike = np.float32
+    rng: np.random.Generator | int | None = None,
+    *,
+    classes: int = 10,
+    data_format: str = "channels_first",
+    dtype: DTypeLike = np.float32,
 ) -> nn.Sequential:
     """Make LeNet-5 for grey images of 28 × 28: (N, 1, 28, 28) to scores (N, classes), 61,706 parameters.
 
@@ -25,6 +32,8 @@ def lenet5(
         Where the weights are drawn from; an int is a seed.
     classes : int
         Number of scores.
+    data_format : str
+        ``"channels_first"``, or ``"channels_last"`` for images (N, H, W, C).
     dtype : dtype
         Of the parameters, and so of the images.
 
@@ -33,10 +42,15 @@ def lenet5(
     Sequential
         The network, in training mode.
 
+    Raises
+    ------
+    ValueError, TypeError
+        No classes, an unknown `data_format`.
+
     Examples
     --------
     >>> from fastconv.models import lenet5
-    >>> lenet5(rng=0).summary((1, 28, 28))
+    >>> lenet5(rng=0).summary()
     layer        output shape     parameters  multiply-adds
     -------------------------------------------------------
     0 Conv2d     (N, 6, 28, 28)          156        117,600
@@ -50,14 +64,17 @@ def lenet5(
     -------------------------------------------------------
     total                             61,706        416,520
     """
-    rng = np.random.default_rng(rng)
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2, activation="tanh", init="glorot", rng=rng, dtype=dtype),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5, activation="tanh", init="glorot", rng=rng, dtype=dtype),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(16 * 5 * 5, 120, activation="tanh", init="glorot", rng=rng, dtype=dtype),
-        nn.Linear(120, 84, activation="tanh", init="glorot", rng=rng, dtype=dtype),
-        nn.Linear(84, classes, init="glorot", rng=rng, dtype=dtype),
+    make = LayerMaker(rng, data_format, dtype)
+    conv = partial(make, nn.Conv2d, activation="tanh", init="glorot")
+    dense = partial(make, nn.Linear, activation="tanh", init="glorot")
+    return make.network(
+        (1, 28, 28),
+        conv(1, 6, 5, padding=2),
+        make(nn.AvgPool2d, 2),
+        conv(6, 16, 5),
+        make(nn.AvgPool2d, 2),
+        make(nn.Flatten),
+        dense(16 * 5 * 5, 120),
+        dense(120, 84),
+        make(nn.Linear, 84, classes, init="glorot"),
     )

@@ -13,9 +13,10 @@ from numpy.typing import DTypeLike
 
 from fastconv import nn
 from fastconv.models.dense_layers import with_dense_layers
+from fastconv.models.layer_maker import LayerMaker
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Filters of the convolutions; each stage ends in a pool that halves the planes."""
+STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+"""Filters of the convolutions, in those of the first; each stage ends in a pool that halves the planes."""
 
 
 def vgg16(
@@ -23,8 +24,10 @@ def vgg16(
     *,
     classes: int = 1000,
     image_size: int = 224,
+    width: int = 64,
     hidden: Sequence[int] = (4096, 4096),
     dropout: float = 0.5,
+    data_format: str = "channels_first",
     dtype: DTypeLike = np.float32,
 ) -> nn.Sequential:
     """Make VGG-16: (N, 3, 224, 224) to scores (N, classes), 138,357,544 parameters for 1000 classes.
@@ -37,10 +40,14 @@ def vgg16(
         Number of scores.
     image_size : int
         Height and width of the images, at least 32; the size of the first dense layer follows from it.
+    width : int
+        Filters of the first convolution, of which all others are multiples.
     hidden : sequence of int
         Sizes of the dense layers before the last.
     dropout : float
         Probability of an element to be dropped after each of them.
+    data_format : str
+        ``"channels_first"``, or ``"channels_last"`` for images (N, H, W, C).
     dtype : dtype
         Of the parameters, and so of the images.
 
@@ -52,34 +59,25 @@ def vgg16(
     Raises
     ------
     ValueError, TypeError
-        Images that are too small, and what the layers refuse.
+        Images that are too small, an unknown `data_format`, and what the layers refuse.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastconv.models import vgg16
     >>> small = vgg16(rng=0, classes=10, image_size=32, hidden=[512])
-    >>> small.summary((3, 32, 32)).parameters
+    >>> small.summary().parameters
     14982474
     >>> small(np.zeros((2, 3, 32, 32), np.float32)).shape
     (2, 10)
     """
-    rng = np.random.default_rng(rng)
+    make = LayerMaker(rng, data_format, dtype)
     features: list[nn.Layer] = []
     channels = 3
     for stage in STAGES:
-        for filters in stage:
-            features.append(
-                nn.Conv2d(channels, filters, 3, padding=1, activation="relu", rng=rng, dtype=dtype)
-            )
-            channels = filters
-        features.append(nn.MaxPool2d(2))
-    return with_dense_layers(
-        features,
-        (3, image_size, image_size),
-        rng,
-        hidden=hidden,
-        classes=classes,
-        dropout=dropout,
-        dtype=dtype,
-    )
+        for multiple in stage:
+            features.append(make(nn.Conv2d, channels, multiple * width, 3, padding=1, activation="relu"))
+            channels = multiple * width
+        features.append(make(nn.MaxPool2d, 2))
+    image = (3, image_size, image_size)
+    return with_dense_layers(make, image, features, hidden=hidden, classes=classes, dropout=dropout)

@@ -12,10 +12,10 @@ from typing import overload
 import numpy as np
 
 from fastconv import _core
-from fastconv.nn.activations import ActivatedLayer, activation_pullback
+from fastconv.nn.activations import NEED_INPUT, ActivatedLayer, activation_pullback
 from fastconv.nn.arguments import as_numpy, check_data_format
 from fastconv.nn.folding import folded
-from fastconv.nn.module import Layer, Pullback, SkippingPullback
+from fastconv.nn.module import Layer, Pullback, SkippingPullback, describe
 from fastconv.nn.parameter import Array
 
 
@@ -33,7 +33,7 @@ class _Container(Layer):
 
     def __repr__(self) -> str:
         lines = [f"({name}): {layer!r}".replace("\n", "\n  ") for name, layer in self.children()]
-        return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+        return "\n  ".join([f"{type(self).__name__}({describe(self)}", *lines]) + "\n)"
 
 
 def _numbered(layers: tuple[Layer, ...]) -> dict[str, Layer]:
@@ -148,15 +148,17 @@ class Residual(_Container, ActivatedLayer):
         The longer path.
     shortcut : Layer, optional
         The shorter one; ``None`` is the input itself.
+    activation : str, optional
+        ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"sigmoid"`` or ``"tanh"``, of the sum and in the same
+        pass.
 
     Raises
     ------
     TypeError
-        Something that is no layer.
+        Something that is no layer; when called: paths whose results differ in dtype.
     ValueError
-        When called: paths whose results differ in shape.
-    TypeError
-        When called: paths whose results differ in dtype.
+        An `activation` that needs more than the sum for its gradient; when called: paths whose results differ
+        in shape.
 
     References
     ----------
@@ -172,8 +174,21 @@ class Residual(_Container, ActivatedLayer):
     True
     """
 
-    def __init__(self, main: Layer, shortcut: Layer | None = None) -> None:
+    def __init__(self, main: Layer, shortcut: Layer | None = None, *, activation: str | None = None) -> None:
+        if activation in NEED_INPUT:
+            raise ValueError(f"Residual: activation {activation!r} has no common pass with a sum")
         self._keep({"main": main} if shortcut is None else {"main": main, "shortcut": shortcut})
+        self.activation = activation
+
+    @property
+    def main(self) -> Layer:
+        """The longer path."""
+        return self._layers["main"]
+
+    @property
+    def shortcut(self) -> Layer | None:
+        """The shorter path; ``None`` is the input itself."""
+        return self._layers.get("shortcut")
 
     def _sum(self, main: Array, shortcut: Array) -> Array:
         if main.shape != shortcut.shape:
@@ -183,15 +198,15 @@ class Residual(_Container, ActivatedLayer):
         return _core.add(main, shortcut, self.activation)
 
     def forward(self, x: Array) -> Array:
-        x, shortcut = as_numpy("Residual", "x", x), self._layers.get("shortcut")
-        return self._sum(self._layers["main"].forward(x), x if shortcut is None else shortcut.forward(x))
+        x = as_numpy("Residual", "x", x)
+        return self._sum(self.main.forward(x), x if self.shortcut is None else self.shortcut.forward(x))
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x = as_numpy("Residual", "x", x)
-        main, back_through_main = self._layers["main"].vjp(x)
+        main, back_through_main = self.main.vjp(x)
         shortcut, back_through_shortcut = x, None
-        if "shortcut" in self._layers:
-            shortcut, back_through_shortcut = self._layers["shortcut"].vjp(x)
+        if self.shortcut is not None:
+            shortcut, back_through_shortcut = self.shortcut.vjp(x)
         y = self._sum(main, shortcut)
         back_through_activation = activation_pullback(self.activation, None, y)
 

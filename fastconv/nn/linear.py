@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from fastconv import _core
 from fastconv.nn.activations import NEED_INPUT, ActivatedLayer, activation_pullback
-from fastconv.nn.arguments import as_numpy, read_int
+from fastconv.nn.arguments import as_numpy, check_data_format, read_int
 from fastconv.nn.init import initialiser
 from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
@@ -126,13 +126,17 @@ class Flatten(Layer):
     ----------
     start_dim, end_dim : int
         First and last axis to merge; negative ones count from the end.
+    data_format : str
+        ``"channels_first"``, or ``"channels_last"``: the channels of the input (N, H, W, C) are its last axis
+        and are moved to axis 1 before. The result is that of the channels-first input, so that the weights of
+        a linear layer behind this one serve both.
 
     Raises
     ------
     TypeError
         Axes that are no integers.
     ValueError
-        When called: axes that the input does not have, or the first after the last.
+        An unknown `data_format`; when called: axes that the input does not have, or the first after the last.
 
     Examples
     --------
@@ -140,14 +144,22 @@ class Flatten(Layer):
     >>> from fastconv import nn
     >>> nn.Flatten()(np.zeros((2, 16, 5, 5), np.float32)).shape
     (2, 400)
+    >>> pixels = np.array([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]])
+    >>> nn.Flatten(data_format="channels_last")(pixels)
+    array([[ 1.,  2.,  3., 10., 20., 30.]])
     """
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+    def __init__(self, start_dim: int = 1, end_dim: int = -1, *, data_format: str = "channels_first") -> None:
+        check_data_format("Flatten", data_format)
         self.start_dim = read_int("Flatten", "start_dim", start_dim, None)
         self.end_dim = read_int("Flatten", "end_dim", end_dim, None)
+        self.data_format = data_format
+
+    def _channels_first(self, x: Array) -> Array:
+        return np.moveaxis(x, -1, 1) if self.data_format == "channels_last" and x.ndim > 2 else x
 
     def forward(self, x: Array) -> Array:
-        x = as_numpy("Flatten", "x", x)
+        x = self._channels_first(as_numpy("Flatten", "x", x))
         start, end = (axis + x.ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < x.ndim:
             axes = f"{self.start_dim} to {self.end_dim}"
@@ -156,6 +168,11 @@ class Flatten(Layer):
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         x = as_numpy("Flatten", "x", x)
-        shape = x.shape
-        y = self.forward(x)
-        return y, self._checked(y, lambda dy: dy.reshape(shape))
+        first = self._channels_first(x)
+        y, shape, moved = self.forward(x), first.shape, first is not x
+
+        def pullback(dy: Array) -> Array:
+            dx = dy.reshape(shape)
+            return np.ascontiguousarray(np.moveaxis(dx, 1, -1)) if moved else dx
+
+        return y, self._checked(y, pullback)

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, overl
 
 import numpy as np
 
+from fastconv import weights
 from fastconv.nn import checkpoint
 from fastconv.nn.arguments import checked, read_array, require_writable
 from fastconv.nn.parameter import Array, Parameter
@@ -63,6 +64,9 @@ class Layer:
     ----------
     training : bool
         ``True`` at first; ``train()`` and ``eval()`` switch it here and in all layers within.
+    input_shape : tuple of int, optional
+        Shape of one sample, without the batch axis, where the layer knows it: the networks of
+        ``fastconv.models`` do, and their ``summary()`` needs no more.
     buffer_names : tuple of str
         Attributes that are arrays, belong to the state, but are not trained (class attribute).
 
@@ -88,6 +92,7 @@ class Layer:
     """
 
     training: bool = True
+    input_shape: tuple[int, ...] | None = None
     buffer_names: ClassVar[tuple[str, ...]] = ()
     _pullback: Pullback | None = None
 
@@ -258,8 +263,9 @@ class Layer:
         Parameters
         ----------
         state : mapping of str to ndarray, or path
-            As ``state_dict()`` gives it, or the path of a ``.safetensors`` or ``.npz`` file. Floating dtypes
-            are converted.
+            As ``state_dict()`` gives it, or the path of a file: ``.safetensors``, ``.npz``, PyTorch's ``.pt``
+            and ``.pth`` (see ``fastconv.weights.read``), Keras's ``.h5`` and ``.keras`` (see
+            ``fastconv.weights.read_keras``). Floating dtypes are converted.
         strict : bool
             Whether names that are missing here or unknown to the model are an error. Wrong shapes always are.
 
@@ -272,12 +278,16 @@ class Layer:
         ------
         ValueError
             Names or shapes that do not fit (all of them are named), numbers that do not fit into the model's
-            dtype, an array of the model that is read-only, or a file that can't be read.
+            dtype, an array of the model that is read-only, or a file that is damaged or of another format.
+        OSError
+            No such file, or one that can't be opened.
+        ModuleNotFoundError
+            A file whose format needs a package that is not there: safetensors, h5py.
         TypeError
             Neither mapping nor path, or an array whose dtype can't stand in for the model's.
         """
         if isinstance(state, str | os.PathLike):
-            state = checkpoint.read(state)
+            state = weights.read_for(state, self)
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict: state must be a mapping or a path, got {type(state).__name__}")
         targets = self._state()
@@ -316,7 +326,7 @@ class Layer:
         that `path` is always whole: the old one or the new. bfloat16, which NumPy can keep in neither, is
         widened to float32; loading narrows it again, without loss.
         """
-        checkpoint.write(path, self.state_dict())
+        weights.write(path, self.state_dict())
 
     # Modes
 
@@ -336,14 +346,15 @@ class Layer:
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    def summary(self, input_shape: Sequence[int]) -> Summary:
+    def summary(self, input_shape: Sequence[int] | None = None) -> Summary:
         """Describe the network for one sample: layers, output shapes, parameters, multiply-adds.
 
         Parameters
         ----------
-        input_shape : sequence of int
+        input_shape : sequence of int, optional
             Shape of one sample, without the batch axis, such as ``(1, 28, 28)``; where the layers refuse
-            that, its first number is taken for a batch size and left out.
+            that, its first number is taken for a batch size and left out. ``None`` takes the layer's own
+            ``input_shape``.
 
         Returns
         -------
@@ -353,7 +364,7 @@ class Layer:
         Raises
         ------
         TypeError
-            An `input_shape` that is no sequence of integers.
+            An `input_shape` that is no sequence of integers, or none where the layer knows none.
         ValueError
             Sizes below 1, or that the layers refuse.
 
@@ -372,6 +383,13 @@ class Layer:
         ---------------------------------------------------
         total                            280         58,320
         """
+        if input_shape is None:
+            input_shape = self.input_shape
+        if input_shape is None:
+            raise TypeError(
+                f"summary: this {type(self).__name__} has no input_shape of its own, and none was given; "
+                "give that of one sample, such as (3, 224, 224)"
+            )
         return summarise(self, input_shape)
 
     def multiply_adds(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> int:

@@ -1,18 +1,13 @@
-"""The command line: `python -m fastconv info` and `python -m fastconv train`."""
+"""The command line: ``python -m fastconv``, with the sub-commands of ``fastconv.cli``."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
-from fastconv import __version__, runtime, training
+from fastconv import __version__
+from fastconv.cli import info, predict, show, study, summary, train
 
-
-def _info(arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        print(json.dumps(runtime.config(), indent=2))
-    else:
-        runtime.show_config()
+COMMANDS = (info, summary, train, predict, show, study)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -35,10 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    info = subparsers.add_parser("info", help="show versions, instruction sets, caches and threads")
-    info.add_argument("--json", action="store_true", help="print one JSON object")
-    info.set_defaults(func=_info)
-    training.add_train_parser(subparsers)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
 
     arguments = parser.parse_args(argv)
     status: int | None = arguments.func(arguments)

@@ -345,3 +345,19 @@ def test_cosine_decay_rises_and_falls():
     assert optim.cosine_decay(100, 100, 2.0) == pytest.approx(0.0)
     with pytest.raises(ValueError, match="warmup must be from 0 up to total=3, got 3"):
         optim.cosine_decay(0, 3, 1.0, warmup=3)
+
+
+def test_step_decay_drops_at_its_shares():
+    rates = [optim.step_decay(step, 100, 2.0, warmup=9) for step in range(100)]
+    np.testing.assert_allclose(rates[:9], 0.2 * np.arange(1, 10))
+    assert set(rates[9:50]) == {2.0}
+    np.testing.assert_allclose([rates[50], rates[74], rates[75], rates[99]], [0.2, 0.2, 0.02, 0.02])
+    assert optim.step_decay(30, 100, 2.0, drops=(0.3, 0.6), factor=0.5) == 1.0
+    with pytest.raises(ValueError, match="step_decay: warmup must be from 0 up to total=3, got 3"):
+        optim.step_decay(0, 3, 1.0, warmup=3)
+
+
+def test_a_constant_rate_only_rises():
+    assert [optim.constant(step, 5, 3.0, warmup=2) for step in range(5)] == [1.0, 2.0, 3.0, 3.0, 3.0]
+    with pytest.raises(ValueError, match="constant: warmup must be from 0 up to total=3, got -1"):
+        optim.constant(0, 3, 1.0, warmup=-1)

@@ -366,12 +366,12 @@ def test_verbose_calls_go_to_the_logging_of_the_program():
 
 
 def test_info_command(capsys):
-    assert main(["info"]) is None
+    assert main(["info"]) == 0
     assert fc.__version__ in capsys.readouterr().out
 
 
 def test_info_command_in_json(capsys):
-    assert main(["info", "--json"]) is None
+    assert main(["info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == fc.config()
 
 

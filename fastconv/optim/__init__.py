@@ -23,6 +23,16 @@ and 2017.
 from fastconv.optim.adam import Adam, AdamW
 from fastconv.optim.gradient_descent import SGD, RMSprop
 from fastconv.optim.optimizer import Optimizer, OptimizerState
-from fastconv.optim.schedules import cosine_decay
+from fastconv.optim.schedules import constant, cosine_decay, step_decay
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "OptimizerState", "RMSprop", "cosine_decay"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "OptimizerState",
+    "RMSprop",
+    "constant",
+    "cosine_decay",
+    "step_decay",
+]

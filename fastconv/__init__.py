@@ -2,8 +2,10 @@
 
 The functions (`conv2d`, `max_pool2d`, ...) and the run-time controls (`threads`, `precision`, `explain`, ...)
 are here, the gradients of the functions in `fastconv.grad`. Around them: `fastconv.signal` (convolution as
-signal processing means it), `fastconv.nn` and `fastconv.optim` (layers and optimisers), `fastconv.models`,
-`fastconv.data`, and `fastconv.reference`, every operation again in readable NumPy.
+signal processing means it); `fastconv.nn` and `fastconv.optim` (layers and optimisers); `fastconv.models`,
+`fastconv.weights` (files of weights), `fastconv.data`, `fastconv.augment` and `fastconv.training`, with
+`fastconv.detection` and `fastconv.segmentation` for what is more than one class an image; `fastconv.pictures`
+and `fastconv.studies`; and `fastconv.reference`, every operation again in readable NumPy.
 
 >>> import numpy as np
 >>> import fastconv as fc
@@ -66,7 +68,21 @@ from fastconv.runtime import (
 )
 
 if TYPE_CHECKING:
-    from fastconv import data, models, nn, optim, reference, signal
+    from fastconv import (
+        augment,
+        data,
+        detection,
+        models,
+        nn,
+        optim,
+        pictures,
+        reference,
+        segmentation,
+        signal,
+        studies,
+        training,
+        weights,
+    )
 
 __all__ = [
     "CacheInfo",
@@ -78,6 +94,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "augment",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -93,6 +110,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "data",
+    "detection",
     "explain",
     "get_num_threads",
     "get_precision",
@@ -111,16 +129,37 @@ __all__ = [
     "models",
     "nn",
     "optim",
+    "pictures",
     "precision",
     "reference",
+    "segmentation",
     "set_num_threads",
     "set_precision",
     "show_config",
     "signal",
+    "studies",
     "threads",
+    "training",
+    "weights",
 ]
 
-_IMPORTED_ON_USE = frozenset(("data", "models", "nn", "optim", "reference", "signal"))
+_IMPORTED_ON_USE = frozenset(
+    (
+        "augment",
+        "data",
+        "detection",
+        "models",
+        "nn",
+        "optim",
+        "pictures",
+        "reference",
+        "segmentation",
+        "signal",
+        "studies",
+        "training",
+        "weights",
+    )
+)
 
 
 def __getattr__(name: str) -> ModuleType:

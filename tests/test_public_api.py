@@ -66,7 +66,22 @@ RUNTIME = {
     "clear_cache": "()",
     "cache_info": "()",
 }
-MODULES = {"data", "grad", "models", "nn", "optim", "reference", "signal"}
+MODULES = {
+    "augment",
+    "data",
+    "detection",
+    "grad",
+    "models",
+    "nn",
+    "optim",
+    "pictures",
+    "reference",
+    "segmentation",
+    "signal",
+    "studies",
+    "training",
+    "weights",
+}
 
 
 def _signatures():
@@ -176,6 +191,8 @@ def _public_modules():
 
 @pytest.mark.parametrize("name", _public_modules())
 def test_examples_run(name):
+    if name.startswith("fastconv.pictures"):
+        pytest.importorskip("matplotlib", reason="pictures are drawn by matplotlib, of the extra 'train'")
     results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
 

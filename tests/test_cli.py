@@ -149,6 +149,19 @@ def test_arguments_reach_the_network(tmp_path):
     assert kept.arrays["model.7.weight"].shape == (12, 84)
 
 
+def test_an_unfinished_training_is_not_written_over(tmp_path, capsys):
+    begun = training.Run.begin(
+        "lenet5", training.RECIPES["lenet5"].changed(epochs=2, batch_size=400), tmp_path
+    )
+    next(begun.epochs())
+    before = begun.checkpoint.read_bytes()
+    message = refused(capsys, "train", "lenet5", *QUICK, "--out", tmp_path)
+    assert "has 1 epochs behind it and is not at its end: go on with --resume" in message
+    assert begun.checkpoint.read_bytes() == before
+    assert run("train", "lenet5", "--resume", begun.checkpoint) == 0
+    assert run("train", "lenet5", *QUICK, "--out", tmp_path) == 0  # that one is at its end
+
+
 def test_a_training_of_another_network_is_not_resumed(trained, capsys):
     message = refused(capsys, "train", "fashion_net", "--resume", trained / "checkpoint.npz")
     assert "is of lenet5, not of fashion_net" in message

@@ -235,11 +235,25 @@ def test_early_stopping_takes_the_best_weights(tmp_path, tiny_network, monkeypat
     monkeypatch.setattr(Classification, "mean_score", False)
     run = Run.begin("tiny", QUICK.changed(epochs=20, patience=3), tmp_path)
     states = [run.model.state_dict() for _ in run.epochs()]
-    assert len(run.history) == 5 and run.best == 1 and run.ended
+    assert len(run.history) == 5 and run.ended
     assert run.history[0].train_score is None
     run.finish()
     for name, array in run.model.state_dict().items():
         np.testing.assert_array_equal(array, states[1][name])
+
+
+def test_the_best_weights_go_along_to_another_folder(tmp_path, tiny_network, monkeypatch):
+    scores = iter([0.9, 0.7, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(Classification, "score", lambda self, predictions, targets: next(scores, 0.1))
+    monkeypatch.setattr(Classification, "mean_score", False)
+    first = Run.begin("tiny", QUICK.changed(epochs=3, patience=3), tmp_path / "here")
+    next(first.epochs())
+    best = first.model.state_dict()
+    run = Run.resume(first.checkpoint, tmp_path / "there")
+    assert len(list(run.epochs())) == 2
+    run.finish()
+    for name, array in run.model.state_dict().items():
+        np.testing.assert_array_equal(array, best[name])
 
 
 def test_early_stopping_never_sees_the_test_images(tmp_path, tiny_network):

@@ -12,8 +12,9 @@ from fastconv import _core
 from fastconv.cli.arguments import EXTRA, argument, optional, positive_float, positive_int
 from fastconv.models import NETWORKS
 from fastconv.pictures import Panel, curves
+from fastconv.training.checkpoint import load
 from fastconv.training.recipes import AUGMENTATIONS, OPTIMISERS, RECIPES, SCHEDULES, Recipe
-from fastconv.training.run import Run
+from fastconv.training.run import CHECKPOINT, Run
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -110,6 +111,7 @@ def _training(arguments: argparse.Namespace) -> Run:
     if arguments.resume is None:
         recipe = RECIPES.get(arguments.network, Recipe()).changed(**changes)
         out = arguments.out or Path("runs", arguments.network)
+        _refuse_unfinished(out / CHECKPOINT)
         return Run.begin(
             arguments.network,
             recipe,
@@ -126,6 +128,15 @@ def _training(arguments: argparse.Namespace) -> Run:
     if training.origin.network != arguments.network:
         raise ValueError(f"{arguments.resume} is of {training.origin.network}, not of {arguments.network}")
     return training
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Raise where a training that has not come to its end would be written over."""
+    if path.exists() and (kept := load(path)).history and not kept.ended:
+        raise ValueError(
+            f"{path} is of a training that has {len(kept.history)} epochs behind it and is not at its end: "
+            "go on with --resume, choose another --out, or remove it"
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,6 +81,11 @@ class Checkpoint:
     optimizer: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
 
+    @property
+    def ended(self) -> bool:
+        """Whether the training has come to its end."""
+        return has_ended(self.origin.recipe, self.history)
+
     def restore(self, model: Layer, optimizer: Optimizer | None = None) -> None:
         """Give `model`, and an optimiser of its parameters, the state they had.
 
@@ -107,6 +112,18 @@ class Checkpoint:
                     _, place, key = name.split(".")
                     kept[int(place)][key] = array
             optimizer.load_state_dict({**self.optimizer, "arrays": kept})  # type: ignore[typeddict-item]
+
+
+def best(history: Sequence[Epoch]) -> int:
+    """Return the place of the epoch with the best score, the first of equals."""
+    return max(range(len(history)), key=lambda place: history[place].test_score)
+
+
+def has_ended(recipe: Recipe, history: Sequence[Epoch]) -> bool:
+    """Tell whether there are no more epochs, or was no better one in as many as the recipe's patience."""
+    done = len(history)
+    impatient = recipe.patience is not None and done > 0 and done - 1 - best(history) >= recipe.patience
+    return done >= recipe.epochs or impatient
 
 
 def save(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import inspect
 import io
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -32,6 +33,9 @@ VALIDATION_SHARE = 0.1
 """Of the training images, what early stopping watches."""
 
 TEST_BATCH = 250
+
+CHECKPOINT = "checkpoint.npz"
+"""All that is needed to go on."""
 
 BEST = "best.npz"
 """Weights of the best epoch so far, where the training watches for one."""
@@ -136,12 +140,14 @@ class Run:
         kept.restore(run.model, run.optimizer)
         run.history = kept.history
         run.out.mkdir(parents=True, exist_ok=True)
+        if run.out != path.parent and (path.parent / BEST).exists():
+            shutil.copyfile(path.parent / BEST, run.out / BEST)
         return run
 
     @property
     def checkpoint(self) -> Path:
         """The file to go on from."""
-        return self.out / "checkpoint.npz"
+        return self.out / CHECKPOINT
 
     @property
     def steps(self) -> int:
@@ -154,16 +160,9 @@ class Run:
         return len(self.history) * len(self._loader)
 
     @property
-    def best(self) -> int:
-        """Place in the history of the epoch with the best score, the first of equals."""
-        return max(range(len(self.history)), key=lambda place: self.history[place].test_score)
-
-    @property
     def ended(self) -> bool:
-        """Whether there are no more epochs, or no better one in as many as the recipe's patience."""
-        recipe, done = self.origin.recipe, len(self.history)
-        impatient = recipe.patience is not None and done > 0 and done - 1 - self.best >= recipe.patience
-        return done >= recipe.epochs or impatient
+        """Whether nothing is left to do but to ``finish``."""
+        return checkpoint.has_ended(self.origin.recipe, self.history)
 
     def inputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Bring images of the dataset into the form that the network takes."""
@@ -193,7 +192,7 @@ class Run:
             after_batch=after_batch,
         ):
             self.history.append(epoch)
-            if recipe.patience is not None and self.best == len(self.history) - 1:
+            if recipe.patience is not None and checkpoint.best(self.history) == len(self.history) - 1:
                 self.model.save_state_dict(self.out / BEST)
             self._save()
             yield epoch

@@ -90,7 +90,9 @@ def _mistakes(training: Run, path: Path, arguments: argparse.Namespace) -> None:
         if isinstance(task, GridDetection):
             pictures.boxes(images, task.detect(predictions), path, truths=truths)
         else:
-            pictures.masks(images, predictions.argmax(1), path, truths=truths)
+            pictures.masks(
+                images, predictions.argmax(1), path, truths=truths, classes=training.dataset.classes
+            )
         return
     scores = training.predictions(split.test_images)
     told = (scores[:, 0] > 0).astype(np.int64) if scores.shape[1] == 1 else scores.argmax(1)

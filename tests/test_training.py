@@ -142,6 +142,9 @@ def test_a_recipe_makes_its_optimiser_and_rate():
     assert rates[:5] == sorted(rates[:5]) and rates[0] < 0.002
     assert rates[5:20] == [0.01] * 15
     assert rates[20:30] == pytest.approx([0.001] * 10) and rates[30:] == pytest.approx([0.0001] * 10)
+    short = recipe.changed(epochs=1, warmup=3).learning_rate(10)  # half of the ten steps at most
+    rates = [short(step, 10) for step in range(10)]
+    np.testing.assert_allclose(rates, [*(0.01 * np.arange(1, 6) / 6), *[0.001] * 3, *[0.0001] * 2])
     assert recipe.changed(lr=None, epochs=7) == Recipe(**{**vars(recipe), "epochs": 7})
 
 

@@ -7,6 +7,7 @@ both; ``apply`` calls the one or the other, so that a loop need not know which k
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ class Augmentation(Protocol):
     def __call__(self, images: Images, rng: np.random.Generator, /) -> Images: ...
 
 
-class Step:
+class Step(ABC):
     """Base of the augmentations here: checks the images, makes the generator, calls ``_changed``."""
 
     def __call__(self, images: Images, rng: Rng = None) -> Images:
@@ -53,8 +54,9 @@ class Step:
         """
         return self._changed(read_images(type(self).__name__, images), np.random.default_rng(rng))
 
+    @abstractmethod
     def _changed(self, images: Images, rng: np.random.Generator) -> Images:
-        raise NotImplementedError
+        """Make the new batch of images that are checked."""
 
 
 def read_images(where: str, images: Any) -> Images:

@@ -53,7 +53,7 @@ class Recipe:
     schedule : str
         One of ``SCHEDULES``.
     warmup : float
-        Epochs over which the learning rate rises.
+        Epochs over which the learning rate rises; at most half of all.
     weight_decay, label_smoothing : float
         As in the optimisers and in ``nn.losses.cross_entropy``.
     augment : str
@@ -87,7 +87,7 @@ class Recipe:
 
     def learning_rate(self, steps_per_epoch: int) -> Schedule:
         """Return the learning rate by step and number of steps."""
-        warmup = round(self.warmup * steps_per_epoch)
+        warmup = round(min(self.warmup, self.epochs / 2) * steps_per_epoch)
         return lambda step, steps: SCHEDULES[self.schedule](step, steps, self.lr, warmup)
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from fastconv import nn, signal
 from fastconv.cli.study import add_parser
 from fastconv.data import digits
-from fastconv.studies import STUDIES, descent, edges, hierarchy, learned_edge, optimisers, rotations
+from fastconv.studies import STUDIES, edges, hierarchy, learned_edge, optimisers, rotations
 
 
 def quick(name, folder):
@@ -101,31 +101,6 @@ def test_the_sobel_filter_is_learnt(tmp_path):
     assert figures["fall of the length's loss (times)"] > 20
     assert figures["explained share of the length"] > 0.9
     assert drawn == ["learned_filter", "length", "length_filters", "losses"]
-
-
-# Descent
-
-
-def test_batches_visit_every_image_once_an_epoch():
-    drawn = list(descent.batches(10, 4, 2, np.random.default_rng(0)))
-    assert [len(batch) for batch in drawn] == [4, 4, 2] * 2
-    first, second = np.concatenate(drawn[:3]), np.concatenate(drawn[3:])
-    assert sorted(first) == sorted(second) == list(range(10)) and (first != second).any()
-
-
-def test_a_step_is_the_optimisers_own():
-    model, x, labels = nn.Linear(3, 2, rng=0, dtype=np.float64), np.eye(3), np.array([0, 1, 1])
-    before = model.weight.data.copy()
-    loss, gradient = nn.losses.cross_entropy(model(x), labels)
-    assert descent.step(model, optimisers.SGD(model.parameters(), 0.5), x, labels) == loss
-    np.testing.assert_allclose(model.weight.data, before - 0.5 * gradient.T)
-
-
-def test_outputs_come_from_evaluation_mode():
-    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9, rng=0))
-    x = np.random.default_rng(0).random((7, 1, 2, 2))
-    np.testing.assert_array_equal(descent.outputs(model, x, batch_size=3), x.reshape(7, 4))
-    assert descent.accuracy(model, x, x.reshape(7, 4).argmax(1)) == 1
 
 
 # Hierarchy

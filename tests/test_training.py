@@ -16,7 +16,7 @@ from fastconv.augment import MixedLabels
 from fastconv.data import Loader, digits
 from fastconv.models import NETWORKS, lenet5
 from fastconv.optim import SGD, cosine_decay
-from fastconv.training import RECIPES, Classification, Recipe, Run, YesOrNo, evaluate, fit
+from fastconv.training import RECIPES, Classification, Recipe, Run, YesOrNo, evaluate, fit, predict
 from fastconv.training.recipes import AUGMENTATIONS, OPTIMISERS, SCHEDULES, TASKS
 
 QUICK = Recipe(data="digits", epochs=3, batch_size=200, lr=0.05, augment="digits")
@@ -95,6 +95,13 @@ def test_evaluate_takes_all_images_in_parts():
     scores = model(split.test_images)
     assert whole[1] == (scores.argmax(1) == split.test_labels).mean()
     assert whole[0] == pytest.approx(nn.losses.cross_entropy(scores, split.test_labels)[0])
+
+
+def test_predictions_come_from_evaluation_mode_in_parts():
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9, rng=0))
+    x = np.random.default_rng(0).random((7, 1, 2, 2))
+    np.testing.assert_array_equal(predict(model, x, batch_size=3), x.reshape(7, 4))
+    np.testing.assert_array_equal(predict(model, x, lambda images: 2 * images), 2 * x.reshape(7, 4))
 
 
 def test_yes_or_no():

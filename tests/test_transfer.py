@@ -9,11 +9,12 @@ import pytest
 from own_data import found
 
 from fastconv import nn
+from fastconv.data import Loader
 from fastconv.models import squeezenet1_1
 from fastconv.optim import Adam
 from fastconv.studies import transfer
-from fastconv.studies.descent import step
 from fastconv.studies.transfer import Way, divide, small_split, train
+from fastconv.training import Classification, fit, predict
 
 
 def images_of_two_kinds(count, rng):
@@ -38,9 +39,19 @@ def test_training_the_rest_leaves_the_front_alone():
     front, rest = divide(model, 6)
     before = model.state_dict()
     x, labels = images_of_two_kinds(8, np.random.default_rng(0))
-    optimizer = Adam(rest.parameters(), 1e-3)
-    features = front.eval()(x)
-    losses = [step(rest, optimizer, features, labels) for _ in range(20)]
+    features, losses = predict(front, x), []
+    batches = Loader(features, labels, 8)
+    for _ in fit(
+        rest,
+        batches,
+        batches,
+        Classification(),
+        Adam(rest.parameters()),
+        lambda step, steps: 1e-3,
+        epochs=40,
+        after_batch=losses.append,
+    ):
+        pass
     assert losses[-1] < 0.5 * losses[0]
     for name, array in model.state_dict().items():
         place = int(name.split(".")[1]) if name.startswith("features.") else 13

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import nn, pictures
-from fastconv.data import digits
+from fastconv.data import Loader, digits
 from fastconv.optim import Adam
-from fastconv.studies.descent import accuracy, batches, outputs, step
+from fastconv.training import Classification, fit, predict
 
 Array = NDArray[Any]
 
@@ -112,7 +112,7 @@ def strongest_patches(layers: nn.Sequential, images: Array, channels: Sequence[i
              [0., 1.]]]], dtype=float32)
     """
     size, step, start = field_of_view(layers)
-    maps = outputs(layers, images)
+    maps = predict(layers, images)
     padded = np.pad(images[:, 0], ((0, 0), (size, size), (size, size)), constant_values=images.min())
     patches = []
     for channel in channels:
@@ -167,17 +167,23 @@ def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
     """
     pictures.require_matplotlib()
     images, labels, test_images, test_labels = digits().split(test=4000 if quick else 1000)
-    rng = np.random.default_rng(seed)
-    model = network(rng)
-    optimizer = Adam(model.parameters(), 3e-3)
-    order = batches(len(images), 50, 3 if quick else 6, rng)
-    losses = [step(model, optimizer, images[batch], labels[batch]) for batch in order]
-
     test_images, test_labels = test_images[:500], test_labels[:500]
+    model = network(seed)
+    losses: list[float] = []
+    *_, last = fit(
+        model,
+        Loader(images, labels, 50, seed=seed),
+        Loader(test_images, test_labels, 250, shuffle=False),
+        Classification(),
+        Adam(model.parameters()),
+        lambda step, steps: 3e-3,
+        epochs=3 if quick else 6,
+        after_batch=losses.append,
+    )
     names = {1: "conv 1", 3: "conv 2", 5: "conv 3", 7: "scores"}
     nearest = {"pixels": nearest_mean_accuracy(images, labels, test_images, test_labels)}
     for depth, name in names.items():
-        train, test = (outputs(model[:depth], x) for x in (images, test_images))
+        train, test = (predict(model[:depth], x) for x in (images, test_images))
         nearest[name] = nearest_mean_accuracy(train, labels, test, test_labels)
 
     pictures.filters(model, out / "filters.png", title="filters, after training")
@@ -196,18 +202,18 @@ def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
         ],
         out / "classes.png",
     )
-    found = outputs(model, test_images)
+    found = predict(model, test_images)
     pictures.mistakes(test_images, test_labels, found.argmax(1), found, None, out / "mistakes.png")
     return {
         "fall of the loss (times)": losses[0] / float(np.mean(losses[-10:])),
-        "accuracy on the test digits (%)": 100 * accuracy(model, test_images, test_labels),
+        "accuracy on the test digits (%)": 100 * last.test_score,
         **{f"nearest class mean, {name} (%)": 100 * share for name, share in nearest.items()},
     }
 
 
 def _draw_patches(layers: nn.Sequential, images: Array, number: int, path: Path) -> None:
     """Draw nine pieces for each of eight channels, those that differ most from image to image."""
-    lively = np.argsort(-outputs(layers, images).max((2, 3)).std(0), kind="stable")[:8]
+    lively = np.argsort(-predict(layers, images).max((2, 3)).std(0), kind="stable")[:8]
     patches = strongest_patches(layers, images, lively.tolist(), 9)
     pictures.image_grid(
         patches.reshape(-1, *patches.shape[2:]),

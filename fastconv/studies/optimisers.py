@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from fastconv import nn, pictures
-from fastconv.data import Split, digits
+from fastconv.data import Loader, Split, digits
 from fastconv.models import lenet5
 from fastconv.optim import SGD, Adam, Optimizer, RMSprop
-from fastconv.studies.descent import accuracy, batches, step
+from fastconv.training import Classification, fit
 
 OPTIMISERS: dict[str, Callable[[nn.Layer, float], Optimizer]] = {
     "gradient descent": lambda model, lr: SGD(model.parameters(), lr),
@@ -65,16 +65,18 @@ def train(
     >>> losses[2] < losses[1] < losses[0]
     True
     """
-    rng = np.random.default_rng(seed)
-    model = lenet5(rng)
-    optimizer = OPTIMISERS[name](model, lr)
-    images, labels, test_images, test_labels = split
-    losses, accuracies = [], []
-    for _ in range(epochs):
-        order = batches(len(images), size, 1, rng)
-        losses.append(float(np.mean([step(model, optimizer, images[i], labels[i]) for i in order])))
-        accuracies.append(accuracy(model, test_images, test_labels))
-    return losses, accuracies
+    model = lenet5(seed)
+    training = fit(
+        model,
+        Loader(split.train_images, split.train_labels, size, seed=seed),
+        Loader(split.test_images, split.test_labels, 250, shuffle=False),
+        Classification(),
+        OPTIMISERS[name](model, lr),
+        lambda step, steps: lr,
+        epochs,
+    )
+    done = list(training)
+    return [epoch.train_loss for epoch in done], [epoch.test_score for epoch in done]
 
 
 def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
@@ -104,7 +106,7 @@ def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
     images, labels, test_images, test_labels = digits().split(test=4500 if quick else 1000)
     split = Split(images, labels, test_images[:1000], test_labels[:1000])
     rates = RATES[::2] if quick else RATES
-    epochs = 4 if quick else 12
+    epochs = 5 if quick else 12
     tried: dict[str, list[float]] = {}
     losses: dict[str, list[float]] = {}
     percent: dict[str, list[float]] = {}

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastconv import conv2d, grad, nn, pictures
-from fastconv.data import digits
+from fastconv.data import Loader, digits
 from fastconv.nn.init import he_normal
 from fastconv.optim import Adam, cosine_decay
-from fastconv.studies.descent import batches, outputs, step
+from fastconv.training import Classification, fit, predict
 
 Array = NDArray[Any]
 BLUR = 0.9  # standard deviation, in pixels, of the Gaussian that smoothes filters
@@ -239,13 +239,22 @@ def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
     turned = {angle: rotated(test_images, angle) for angle in degrees.tolist()}
     models = {}
     for copies in (1, 4) if quick else (1, 4, 8):
-        rng = np.random.default_rng(seed)
         name = f"{copies} copies" if copies > 1 else "plain"
-        models[name] = network(copies, rng)
-        _train(models[name], images, labels, epochs=4 if quick else 5, rng=rng)
+        models[name] = network(copies, seed)
+        training = fit(
+            models[name],
+            Loader(images, labels, 30, seed=seed),
+            Loader(test_images, test_labels, 250, shuffle=False),
+            Classification(),
+            Adam(models[name].parameters()),
+            lambda step, steps: cosine_decay(step, steps, 5e-3),
+            epochs=4 if quick else 5,
+        )
+        for _ in training:
+            pass
     right, distances = {}, {}
     for name, model in models.items():
-        features = {angle: outputs(model[:-1], x) for angle, x in turned.items()}
+        features = {angle: predict(model[:-1], x) for angle, x in turned.items()}
         size = np.linalg.norm(features[0])
         distances[name] = [float(np.linalg.norm(x - features[0]) / size) for x in features.values()]
         answers = [model[-1](x).argmax(1) for x in features.values()]
@@ -270,16 +279,6 @@ def _upright(train: int, test: int) -> tuple[Array, Array, Array, Array]:
     first, last = order[:train], order[-test:]
     images, labels = (every.images[:, np.newaxis] / 255).astype(np.float32), every.labels.astype(np.int64)
     return images[first], labels[first], images[last], labels[last]
-
-
-def _train(
-    model: nn.Layer, images: Array, labels: Array, *, epochs: int, rng: np.random.Generator, size: int = 30
-) -> None:
-    optimizer = Adam(model.parameters())
-    steps = epochs * -(-len(images) // size)
-    for index, batch in enumerate(batches(len(images), size, epochs, rng)):
-        optimizer.lr = cosine_decay(index, steps, 5e-3)
-        step(model, optimizer, images[batch], labels[batch])
 
 
 def _draw(
@@ -307,7 +306,7 @@ def _draw(
     chosen = [int(np.flatnonzero(labels == digit)[0]) for digit in (2, 4, 6, 7)]
     angles = [angle for angle in turned if angle % 45 == 0 and angle < 360]
     answers = {
-        (angle, name): outputs(model, turned[angle][chosen]).argmax(1)
+        (angle, name): predict(model, turned[angle][chosen]).argmax(1)
         for angle in angles
         for name, model in models.items()
     }

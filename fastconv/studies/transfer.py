@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import nn, pictures
-from fastconv.data import image_folder
+from fastconv.data import Loader, image_folder
 from fastconv.data.own_files import own_file
 from fastconv.models.squeezenet import ARCHIVE, squeezenet1_1
 from fastconv.optim import Adam, cosine_decay
 from fastconv.pictures.figure import new_figure, save
-from fastconv.studies.descent import accuracy, batches, outputs, step
+from fastconv.training import Classification, fit, predict
 
 Array = NDArray[Any]
 
@@ -158,14 +158,18 @@ def train(
         mean, deviation = images.mean(), images.std()
         images, test_images = (images - mean) / deviation, (test_images - mean) / deviation
     front, rest = divide(model, way.frozen)
-    x, test_x = outputs(front, images), outputs(front, test_images)
-    optimizer = Adam(rest.parameters(), way.lr)
-    steps = epochs * -(-len(x) // batch_size)
-    for _ in range(epochs):
-        for batch in batches(len(x), batch_size, 1, rng):
-            optimizer.lr = cosine_decay(optimizer.steps, steps, way.lr)
-            step(rest, optimizer, x[batch], labels[batch])
-        yield Epoch(accuracy(rest, test_x, test_labels), time.perf_counter() - began)
+    x, test_x = predict(front, images), predict(front, test_images)
+    training = fit(
+        rest,
+        Loader(x, labels, batch_size, seed=int(rng.integers(2**31))),
+        Loader(test_x, test_labels, 250, shuffle=False),
+        Classification(),
+        Adam(rest.parameters()),
+        lambda step, steps: cosine_decay(step, steps, way.lr),
+        epochs,
+    )
+    for epoch in training:
+        yield Epoch(epoch.test_score, time.perf_counter() - began)
 
 
 def small_split(

@@ -1,6 +1,7 @@
 """Training: a loop over batches, recipes for the networks of ``fastconv.models``, runs that can be resumed.
 
-    fit, evaluate        the loop itself, for any model, loader, task and optimiser
+    fit, evaluate, predict
+                         the loop itself, for any model, loader, task and optimiser, and what it is for
     Classification, YesOrNo
                          tasks: a loss to go down and a score to read
     Recipe, RECIPES      what a network is trained with, in words and numbers
@@ -11,7 +12,7 @@
 """
 
 from fastconv.training.checkpoint import Checkpoint, Origin, load
-from fastconv.training.loop import Epoch, evaluate, fit
+from fastconv.training.loop import Epoch, evaluate, fit, predict
 from fastconv.training.recipes import RECIPES, Recipe
 from fastconv.training.run import Run
 from fastconv.training.tasks import Classification, Task, YesOrNo
@@ -29,4 +30,5 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "predict",
 ]

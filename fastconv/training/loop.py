@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastconv.data import Loader, SceneLoader
 from fastconv.nn import Layer
@@ -127,6 +128,44 @@ def fit(
             seconds=seconds,
             images_per_second=images / seconds,
         )
+
+
+def predict(
+    model: Layer,
+    images: NDArray[Any],
+    prepare: Callable[[NDArray[Any]], NDArray[Any]] = lambda images: images,
+    *,
+    batch_size: int = 250,
+) -> NDArray[Any]:
+    """Compute what `model`, in evaluation mode, in which it is left, makes of images.
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    images : ndarray (N, ...)
+        Any number of them, at least one.
+    prepare : callable
+        What is done to each batch before.
+    batch_size : int
+        Images at a time.
+
+    Returns
+    -------
+    ndarray (N, ...)
+        The results.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> from fastconv.training import predict
+    >>> predict(nn.Flatten(), np.zeros((5, 1, 2, 2)), batch_size=2).shape
+    (5, 4)
+    """
+    model.eval()
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([model(prepare(images[start : start + batch_size])) for start in starts])
 
 
 def evaluate(model: Layer, loader: Loader, task: Task) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from fastconv.models import NETWORKS
 from fastconv.training import checkpoint
 from fastconv.training.checkpoint import Origin
 from fastconv.training.datasets import Dataset, read
-from fastconv.training.loop import Epoch, evaluate, fit
+from fastconv.training.loop import Epoch, evaluate, fit, predict
 from fastconv.training.recipes import AUGMENTATIONS, TASKS, Recipe
 
 VALIDATION_SHARE = 0.1
@@ -171,9 +171,7 @@ class Run:
 
     def predictions(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the network, in evaluation mode, makes of images of the dataset."""
-        model = self.model.eval()
-        starts = range(0, len(images), TEST_BATCH)
-        return np.concatenate([model(self.inputs(images[start : start + TEST_BATCH])) for start in starts])
+        return predict(self.model, images, self.inputs)
 
     def epochs(self, after_batch: Callable[[float], None] = lambda loss: None) -> Iterator[Epoch]:
         """Train on; the files are written before an epoch is given."""

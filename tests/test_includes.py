@@ -13,8 +13,8 @@ CSRC = Path(__file__).resolve().parents[1] / "csrc"
 PROJECT_HEADERS = {
     "core": r"core/.*",
     "cpu": r"core/.*|cpu/(?!kernels/).*",
-    "cpu/contracts": r"core/(dtype|taps)\.h|cpu/contracts/.*",
-    "cpu/kernels": r"core/dtype\.h|cpu/contracts/.*|cpu/kernel_table\.h|cpu/kernels/.*",
+    "cpu/contracts": r"core/(activation|dtype|pool_operation|taps)\.h|cpu/contracts/.*",
+    "cpu/kernels": r"core/(activation|dtype|pool_operation)\.h|cpu/contracts/.*|cpu/kernel_table\.h|cpu/kernels/.*",
     "cuda": r"core/.*|cuda/.*",
     "python": r"(core|cpu|cuda|python)/(?!kernels/).*",
 }

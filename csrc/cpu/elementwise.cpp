@@ -1,5 +1,6 @@
 #include "cpu/elementwise.h"
 
+#include "core/activation_names.h"
 #include "core/tensor_view.h"
 #include "cpu/dispatch.h"
 #include "cpu/spans.h"
@@ -19,8 +20,6 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
     kernel(kind, element(x, dtype, start), element(y, dtype, start), length);
   });
 }
-
-bool slope_needs_input(Activation kind) { return kind == Activation::gelu || kind == Activation::silu; }
 
 void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
                      int64_t count) {

@@ -12,7 +12,6 @@ void activation(Activation kind, Dtype dtype, const void* x, void* y, int64_t co
 void add(Activation kind, Dtype dtype, const void* a, const void* b, void* y, int64_t count);
 
 // dx = dy * f'; gelu and silu take x, the others y.
-bool slope_needs_input(Activation kind);
 void activation_grad(Activation kind, Dtype dtype, const void* dy, const void* x_or_y, void* dx,
                      int64_t count);
 

@@ -5,18 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "core/product_kind.h"
 #include "core/tensor_view.h"
 #include "cpu/kernel_table.h"
 
 namespace fastconv::cpu {
-
-// Added to a result's channels before the activation; of the filters' dtype, null for none. Images may be of
-// the compute type where the filters are of a storage type: sums that no caller sees need not be rounded.
-struct Epilogue {
-  const void* bias = nullptr;
-  int64_t bias_stride = 1;
-  Activation activation = Activation::none;
-};
 
 // One number of a product's blocking, for explain().
 struct Figure {

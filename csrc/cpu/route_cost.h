@@ -4,10 +4,9 @@
 #pragma once
 
 #include "core/conv_problem.h"
+#include "core/product_kind.h"
 
 namespace fastconv::cpu {
-
-enum class Direction : int { forward, input_gradient, weight_gradient };
 
 // The implicit matrix product.
 double product_cost(const ConvProblem& p, Direction direction);

@@ -11,7 +11,6 @@
 
 namespace fastconv::cpu {
 
-enum class Precision : int { highest, high, medium };
 enum class Algorithm : int { implicit_gemm, direct, winograd, tile_gemm };
 
 const char* name_of(Algorithm a);

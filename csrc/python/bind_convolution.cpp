@@ -1,6 +1,5 @@
 // Convolutions, transposed convolutions, their gradients, linear layers.
 #include "core/conv_problem.h"
-#include "cpu/activation_names.h"
 #include "cpu/channel_sums.h"
 #include "cpu/convolution.h"
 #include "cpu/elementwise.h"
@@ -22,7 +21,7 @@ FilterView filter_view(const ConvProblem& p, void* data, Dtype dtype) {
 
 // x to y, or for a transposed convolution dy to dx of the problem it is the gradient of.
 void apply(const ConvCall& c, const cpu::Plan& plan, const ImageView& from, const FilterView& w,
-           const cpu::Epilogue& epilogue, const ImageView& to) {
+           const Epilogue& epilogue, const ImageView& to) {
   if (c.transposed) {
     cpu::conv_input_gradient(plan, c.problem, from, w, epilogue, to);
   } else {
@@ -48,7 +47,7 @@ void weight_gradient(const ConvCall& c, const cpu::Plan& plan, const ImageView& 
   }
 }
 
-cpu::Epilogue epilogue_of(const Array* b, cpu::Activation activation) {
+Epilogue epilogue_of(const Array* b, Activation activation) {
   return {b ? b->data() : nullptr, b ? b->stride(0) : 1, activation};
 }
 
@@ -115,7 +114,7 @@ Buffer through_activation(const ConvCall& c, const std::optional<cpu::Plan>& pla
     return dz;
   }
   const Buffer before(dy.elements() * size_of(compute));
-  apply(c, *plan, from, w, epilogue_of(b, cpu::Activation::none), result_view(c, before.data(), compute));
+  apply(c, *plan, from, w, epilogue_of(b, Activation::none), result_view(c, before.data(), compute));
   cpu::activation_grad(c.activation, compute, upstream, before.data(), dz.data(), dy.elements());
   return dz;
 }
@@ -132,11 +131,11 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   const ImageView from = c.complete(x, w.shape());
   Array dy = read_result_like(c, dy_object, "dy", x);
   const std::optional<Array> b = read_bias(c, b_object, x);
-  const bool active = c.activation != cpu::Activation::none;
+  const bool active = c.activation != Activation::none;
   std::optional<Array> y;
   if (c.slope_needs_result()) {
     if (y_object.is_none()) {
-      throw py::value_error(c.function + ": activation='" + cpu::name_of(c.activation) +
+      throw py::value_error(c.function + ": activation='" + name_of(c.activation) +
                             "' needs y, the forward's result");
     }
     y = read_result_like(c, y_object, "y", x).contiguous();
@@ -145,7 +144,7 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   const Dtype dtype = x.dtype();
   std::optional<cpu::Plan> plan_x, plan_w, plan_y;
   if (needs[0]) plan_x = c.plan(c.adjoint_direction(), dtype);
-  if (needs[1]) plan_w = c.plan(cpu::Direction::weight_gradient, dtype);
+  if (needs[1]) plan_w = c.plan(Direction::weight_gradient, dtype);
   if (active && !y) plan_y = c.plan(c.forward_direction(), dtype);
   if (log.wanted()) log.say({&x, &w}, route_text(c.precision, routes_text(plan_x, plan_w)));
 
@@ -208,8 +207,8 @@ struct LinearCall {
   }
   FilterView filters(void* data) const { return {data, x.dtype(), w.size(0), w.size(1), 1}; }
   cpu::Plan plan(const char* function, const py::object& precision_object, CallLog* log) const {
-    const cpu::Precision precision = read_precision(function, precision_object);
-    const cpu::Plan chosen = cpu::select_algorithm(function, problem, cpu::Direction::forward, x.dtype(),
+    const Precision precision = read_precision(function, precision_object);
+    const cpu::Plan chosen = cpu::select_algorithm(function, problem, Direction::forward, x.dtype(),
                                                    precision, "implicit_gemm", cpu::Machine::current());
     if (log->wanted()) log->say({&x, &w}, route_text(precision, cpu::name_of(chosen.algorithm)));
     return chosen;
@@ -220,7 +219,7 @@ py::object linear(const py::object& x_object, const py::object& w_object, const 
                   const py::object& activation_object, const py::object& precision, const py::object& out) {
   const char* function = "linear";
   CallLog log(function);
-  const cpu::Activation activation = read_activation(function, activation_object);
+  const Activation activation = read_activation(function, activation_object);
   const LinearCall c(function, x_object, w_object);
   std::optional<Array> b;
   if (!b_object.is_none()) {

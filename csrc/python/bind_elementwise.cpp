@@ -1,18 +1,18 @@
 // Activations, softmax and masks.
-#include "cpu/activation_names.h"
+#include "core/activation_names.h"
 #include "cpu/elementwise.h"
 #include "python/elementwise_arguments.h"
 
 namespace fastconv::python {
 namespace {
 
-cpu::Activation read_name(const char* function, const py::object& name) {
+Activation read_name(const char* function, const py::object& name) {
   std::string known;
   int kind = 0;
-  for (const char* word : cpu::kActivationNames) {
+  for (const char* word : kActivationNames) {
     ++kind;
     if (py::isinstance<py::str>(name) && py::cast<std::string>(name) == word)
-      return static_cast<cpu::Activation>(kind);
+      return static_cast<Activation>(kind);
     known += (kind > 1 ? ", '" : "'") + std::string(word) + "'";
   }
   throw py::value_error(std::string(function) + ": name is " + std::string(py::repr(name)) +
@@ -22,7 +22,7 @@ cpu::Activation read_name(const char* function, const py::object& name) {
 py::object activation(const py::object& x_object, const py::object& name, const py::object& out) {
   const char* function = "activation";
   const Array x = Array(x_object, function, "x").contiguous();
-  const cpu::Activation kind = read_name(function, name);
+  const Activation kind = read_name(function, name);
   Result y(out, x.shape(), x.numpy_dtype(), x.dtype(), function, {&x});
   void* data = y.data();
   without_gil(function, [&] { cpu::activation(kind, x.dtype(), x.data(), data, x.elements()); });
@@ -33,11 +33,11 @@ py::object activation_grad(const py::object& dy_object, const py::object& name, 
                            const py::object& y, const py::object& out) {
   const char* function = "activation_grad";
   const Array dy = Array(dy_object, function, "dy").contiguous();
-  const cpu::Activation kind = read_name(function, name);
-  const bool from_x = cpu::slope_needs_input(kind);
+  const Activation kind = read_name(function, name);
+  const bool from_x = slope_needs_input(kind);
   const py::object& source = from_x ? x : y;
   if (source.is_none()) {
-    throw py::value_error(std::string(function) + ": the gradient of '" + cpu::name_of(kind) + "' needs " +
+    throw py::value_error(std::string(function) + ": the gradient of '" + name_of(kind) + "' needs " +
                           (from_x ? "x, the activation's input" : "y, the activation's result"));
   }
   const Array at = read_like(source, function, from_x ? "x" : "y", dy);
@@ -53,7 +53,7 @@ py::object add(const py::object& a_object, const py::object& b_object, const py:
   const char* function = "add";
   const Array a = Array(a_object, function, "a").contiguous();
   const Array b = read_like(b_object, function, "b", a);
-  const cpu::Activation kind = name.is_none() ? cpu::Activation::none : read_name(function, name);
+  const Activation kind = name.is_none() ? Activation::none : read_name(function, name);
   Result y(out, a.shape(), a.numpy_dtype(), a.dtype(), function, {&a, &b});
   void* data = y.data();
   without_gil(function, [&] { cpu::add(kind, a.dtype(), a.data(), b.data(), data, a.elements()); });

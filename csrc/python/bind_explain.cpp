@@ -64,7 +64,7 @@ py::dict explain(const std::string& operation, int rank, bool transposed, bool g
   py::dict blocking;
   std::int64_t workspace = 0, flops = 0;
   std::optional<cpu::Plan> plan_x, plan_w;  // of the images' product, and of the gradient's other one
-  const auto add = [&](cpu::Direction direction, const std::string& prefix) {
+  const auto add = [&](Direction direction, const std::string& prefix) {
     const cpu::Plan plan = c.plan(direction, dtype);
     const auto products = cpu::prepare(plan, p, direction, input, output, w);
     for (const auto& call : products) workspace = std::max(workspace, call->workspace_bytes());
@@ -75,7 +75,7 @@ py::dict explain(const std::string& operation, int rank, bool transposed, bool g
   };
   if (!gradient) plan_x = add(c.forward_direction(), "");
   if (gradient && needs[0]) plan_x = add(c.adjoint_direction(), "dx.");
-  if (gradient && needs[1]) plan_w = add(cpu::Direction::weight_gradient, "dw.");
+  if (gradient && needs[1]) plan_w = add(Direction::weight_gradient, "dw.");
   std::vector<std::string> reasons;
   const auto collect = [&](const std::optional<cpu::Plan>& plan, const char* product_name) {
     if (!plan) return;

@@ -102,7 +102,7 @@ py::tuple batch_norm(const py::object& x_object, const py::object& weight_object
                      const py::object& eps_object, bool training, const py::object& data_format,
                      const py::object& activation_object) {
   const char* function = "batch_norm";
-  const cpu::Activation activation = read_activation(function, activation_object);
+  const Activation activation = read_activation(function, activation_object);
   const Array x = Array(x_object, function, "x").contiguous();
   const Extents e(function, x, data_format);
   const double eps = read_number(function, "eps", eps_object),

@@ -9,8 +9,6 @@
 namespace fastconv::python {
 namespace {
 
-using cpu::PoolOperation;
-
 // y, or (y, indices).
 py::object run_pool(const std::string& function, CallLog* log, const PoolInput& x, const PoolShape& shape,
                     const PoolProblem& problem, PoolOperation operation, double p, bool return_indices,

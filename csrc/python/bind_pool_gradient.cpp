@@ -7,8 +7,6 @@
 namespace fastconv::python {
 namespace {
 
-using cpu::PoolOperation;
-
 py::object average_gradient(const std::string& function, CallLog* log, const Array& dy,
                             const PoolShape& shape, const PoolProblem& problem, const Shape& dx_shape) {
   if (log->wanted()) log->say({&dy}, "to " + shape_text(dx_shape));

@@ -4,16 +4,15 @@
 #include <atomic>
 #include <iterator>
 
-#include "cpu/activation_names.h"
 #include "python/padding.h"
 
 namespace fastconv::python {
 namespace {
 
-std::atomic<cpu::Precision> process_precision{cpu::Precision::highest};
-thread_local std::optional<cpu::Precision> held_precision;
+std::atomic<Precision> process_precision{Precision::highest};
+thread_local std::optional<Precision> held_precision;
 
-cpu::Precision current_precision() { return held_precision ? *held_precision : process_precision.load(); }
+Precision current_precision() { return held_precision ? *held_precision : process_precision.load(); }
 
 const char* const kPrecisions[] = {"highest", "high", "medium"};
 const char* const kPaddingModes[] = {"zeros", "reflect", "replicate", "circular"};
@@ -35,28 +34,28 @@ int read_word(const std::string& function, const char* name, const py::object& v
 
 }  // namespace
 
-cpu::Precision read_precision(const std::string& function, const py::object& value) {
+Precision read_precision(const std::string& function, const py::object& value) {
   if (value.is_none()) return current_precision();
-  return static_cast<cpu::Precision>(read_word(function, "precision", value, kPrecisions));
+  return static_cast<Precision>(read_word(function, "precision", value, kPrecisions));
 }
 
 void set_default_precision(const py::object& value) {
-  process_precision.store(static_cast<cpu::Precision>(read_word("set_precision", "p", value, kPrecisions)));
+  process_precision.store(static_cast<Precision>(read_word("set_precision", "p", value, kPrecisions)));
 }
 
 void hold_precision(const py::object& value) {
   if (value.is_none()) {
     held_precision.reset();
   } else {
-    held_precision = static_cast<cpu::Precision>(read_word("precision", "p", value, kPrecisions));
+    held_precision = static_cast<Precision>(read_word("precision", "p", value, kPrecisions));
   }
 }
 
 std::string default_precision() { return kPrecisions[static_cast<int>(current_precision())]; }
 
-cpu::Activation read_activation(const std::string& function, const py::object& value) {
-  if (value.is_none()) return cpu::Activation::none;
-  return static_cast<cpu::Activation>(read_word(function, "activation", value, cpu::kActivationNames) + 1);
+Activation read_activation(const std::string& function, const py::object& value) {
+  if (value.is_none()) return Activation::none;
+  return static_cast<Activation>(read_word(function, "activation", value, kActivationNames) + 1);
 }
 
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value) {
@@ -139,12 +138,12 @@ void ConvCall::complete(const Shape& x_shape, const Shape& filter_shape) {
   complete(batched ? x_shape[0] : 1, channels_last ? x_shape.back() : x_shape[first], size, filter_shape);
 }
 
-cpu::Plan ConvCall::plan(cpu::Direction direction, Dtype dtype) const {
+cpu::Plan ConvCall::plan(Direction direction, Dtype dtype) const {
   return cpu::select_algorithm(function, problem, direction, dtype, precision, algorithm,
                                cpu::Machine::current());
 }
 
-std::string route_text(cpu::Precision precision, const std::string& route) {
+std::string route_text(Precision precision, const std::string& route) {
   return std::string(kPrecisions[static_cast<int>(precision)]) + ": " + route;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "core/activation_names.h"
 #include "core/conv_problem.h"
 #include "cpu/elementwise.h"
 #include "cpu/select_algorithm.h"
@@ -12,9 +13,9 @@
 
 namespace fastconv::python {
 
-cpu::Precision read_precision(const std::string& function,
-                              const py::object& value);  // None: what default_precision() tells
-cpu::Activation read_activation(const std::string& function, const py::object& value);
+Precision read_precision(const std::string& function,
+                         const py::object& value);  // None: what default_precision() tells
+Activation read_activation(const std::string& function, const py::object& value);
 std::array<bool, 3> read_needs(const std::string& function, const py::object& value);
 
 // What calls without a precision of their own promise: that of the process, unless this thread holds another.
@@ -34,14 +35,10 @@ struct ConvCall {
   ImageView complete(const Array& x, const Shape& filter_shape);
   // The same from shapes alone.
   void complete(const Shape& x_shape, const Shape& filter_shape);
-  cpu::Plan plan(cpu::Direction direction, Dtype dtype) const;
+  cpu::Plan plan(Direction direction, Dtype dtype) const;
   // What the call itself, and the gradient by its images, is of the problem.
-  cpu::Direction forward_direction() const {
-    return transposed ? cpu::Direction::input_gradient : cpu::Direction::forward;
-  }
-  cpu::Direction adjoint_direction() const {
-    return transposed ? cpu::Direction::forward : cpu::Direction::input_gradient;
-  }
+  Direction forward_direction() const { return transposed ? Direction::input_gradient : Direction::forward; }
+  Direction adjoint_direction() const { return transposed ? Direction::forward : Direction::input_gradient; }
   // The two kinds of convolution share everything but which side of the problem the result is on.
   const std::int64_t (&result_size() const)[kAxes] { return transposed ? problem.input : problem.output; }
   std::int64_t result_channels() const { return transposed ? problem.in_channels : problem.out_channels; }
@@ -49,14 +46,12 @@ struct ConvCall {
     return image_shape(problem.batch, result_channels(), result_size(), problem.rank, channels_last, batched);
   }
   // Whether the gradient of the activation is made of the call's result.
-  bool slope_needs_result() const {
-    return activation != cpu::Activation::none && !cpu::slope_needs_input(activation);
-  }
+  bool slope_needs_result() const { return activation != Activation::none && !slope_needs_input(activation); }
 
   std::string function;
   bool transposed, channels_last, batched = true;
-  cpu::Activation activation;
-  cpu::Precision precision;
+  Activation activation;
+  Precision precision;
   std::string algorithm;
   ConvProblem problem;
 
@@ -67,7 +62,7 @@ struct ConvCall {
 };
 
 // What the call log says of how products are computed; `route` names the algorithm or algorithms.
-std::string route_text(cpu::Precision precision, const std::string& route);
+std::string route_text(Precision precision, const std::string& route);
 
 // The routes of a gradient: one name, or both where they differ.
 std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w);

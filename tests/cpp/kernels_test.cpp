@@ -203,7 +203,7 @@ void check_products(const cpu::GemmKernels& g, int lanes, bool fused) {
 // A panel whose finished sums are stored at once is what store_block makes of the accumulators, bit for bit.
 template <class T>
 void check_stored_product(const cpu::KernelTable& table, int64_t rows, int64_t depth, bool row_bias,
-                          bool col_bias, cpu::Activation activation) {
+                          bool col_bias, Activation activation) {
   const cpu::GemmKernels& g = table.gemm[std::is_same_v<T, double>];
   Panel<T> panel(g, rows, depth, g.nr);
   const auto of_rows = random_values<T>(static_cast<std::size_t>(rows), 8);
@@ -253,7 +253,7 @@ void check_stored_products(const cpu::KernelTable& table) {
     for (const int64_t depth : {0, 1, 17})
       for (const bool row_bias : {false, true})
         for (const bool col_bias : {false, true})
-          for (const auto activation : {cpu::Activation::none, cpu::Activation::relu6, cpu::Activation::tanh})
+          for (const auto activation : {Activation::none, Activation::relu6, Activation::tanh})
             check_stored_product<T>(table, rows, depth, row_bias, col_bias, activation);
 }
 
@@ -261,7 +261,7 @@ void check_stored_products(const cpu::KernelTable& table) {
 // in the output.
 template <class S>
 void check_store(const cpu::KernelTable& table, int64_t rows, int columns, bool contiguous, bool row_bias,
-                 bool col_bias, cpu::Activation activation) {
+                 bool col_bias, Activation activation) {
   using T = ComputeOf<S>;
   const int64_t nr = table.gemm[std::is_same_v<T, double>].nr;
   const auto accumulators = random_values<T>(static_cast<std::size_t>(2 * rows * nr), 7);
@@ -283,7 +283,7 @@ void check_store(const cpu::KernelTable& table, int64_t rows, int columns, bool 
         T x = accumulators[static_cast<std::size_t>(piece.from + m * nr + n)];
         if (row_bias) x += of_rows[static_cast<std::size_t>(m)];
         if (col_bias) x += of_cols[static_cast<std::size_t>(piece.column + n)];
-        if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
+        if (activation == Activation::relu) x = x > T(0) ? x : T(0);
         want[static_cast<std::size_t>(kGuard + row_offset[static_cast<std::size_t>(m)] + piece.to +
                                       n * col_step)] = narrow<S>(x);
       }
@@ -304,13 +304,13 @@ void check_stores(const cpu::KernelTable& table) {
       for (const bool contiguous : {false, true})
         for (const bool row_bias : {false, true})
           for (const bool col_bias : {false, true})
-            for (const auto activation : {cpu::Activation::none, cpu::Activation::relu})
+            for (const auto activation : {Activation::none, Activation::relu})
               check_store<S>(table, rows, columns, contiguous, row_bias, col_bias, activation);
 }
 
 template <class S>
 void check_store_turned(const cpu::KernelTable& table, int64_t rows, int columns, int64_t row_step, bool bias,
-                        cpu::Activation activation) {
+                        Activation activation) {
   using T = ComputeOf<S>;
   const int64_t nr = table.gemm[std::is_same_v<T, double>].nr, column_stride = rows * row_step + 2;
   const auto accumulators = random_values<T>(static_cast<std::size_t>(rows * nr), 13);
@@ -321,7 +321,7 @@ void check_store_turned(const cpu::KernelTable& table, int64_t rows, int columns
     for (int n = 0; n < columns; ++n) {
       T x = accumulators[static_cast<std::size_t>(m * nr + n)];
       if (bias) x += of_cols[static_cast<std::size_t>(n)];
-      if (activation == cpu::Activation::relu) x = x > T(0) ? x : T(0);
+      if (activation == Activation::relu) x = x > T(0) ? x : T(0);
       want[static_cast<std::size_t>(kGuard + n * column_stride + m * row_step)] = narrow<S>(x);
     }
   table.store_turned[static_cast<int>(dtype_of<S>())](
@@ -341,7 +341,7 @@ void check_turned(const cpu::KernelTable& table, int lanes) {
       check_copy_turned<S>(table, lines, count);
       for (const int64_t step : {1, 2})
         for (const bool bias : {false, true})
-          for (const auto activation : {cpu::Activation::none, cpu::Activation::relu})
+          for (const auto activation : {Activation::none, Activation::relu})
             check_store_turned<S>(table, count, lines, step, bias, activation);
     }
 }

@@ -60,7 +60,7 @@ void check_problem(const Machine& machine, const ConvProblem& p, bool channels_l
   std::vector<float> bias(static_cast<std::size_t>(p.out_channels));
   for (std::vector<float>* v : {&x.data, &w, &bias}) draw(v);
   const FilterView filters{w.data(), Dtype::float32, p.out_channels, p.channels_per_group(), p.taps()};
-  const cpu::Epilogue epilogue{bias.data(), 1, cpu::Activation::relu};
+  const Epilogue epilogue{bias.data(), 1, Activation::relu};
   const PixelGather forward = forward_gather(p, x.view, y.view);
   cpu::pixel_product(machine, {forward}, filters, false, p.groups)->run(filters, epilogue);
   const std::vector<float> expected = y.data;

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cpu/contracts/activation.h"
+#include "core/activation.h"
 
 namespace fastconv::cpu {
 

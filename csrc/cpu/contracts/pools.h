@@ -4,14 +4,12 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/pool_operation.h"
 #include "core/taps.h"
 
 namespace fastconv::cpu {
 
 using std::int64_t;
-
-enum class PoolOperation : int { max, mean, power };  // power: (sum |x|^p)^(1/p)
-constexpr int kPoolOperations = 3;
 
 // Parts of output rows of a pool: the same `columns` output columns of each line. Window j holds the input
 // columns taps[j].first, + step, ... of each of its line's rows, which point at column 0 and come in the

@@ -13,8 +13,8 @@
 
 #include <cstdint>
 
+#include "core/activation.h"
 #include "core/dtype.h"
-#include "cpu/contracts/activation.h"
 
 namespace fastconv::cpu {
 

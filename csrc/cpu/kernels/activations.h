@@ -9,7 +9,7 @@
 // into one, once, outside the loop:  with_activation(kind, [&](auto of) { for (...) y = activate(of, x); });
 #pragma once
 
-#include "cpu/contracts/activation.h"
+#include "core/activation.h"
 #include "cpu/kernels/vec_math.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {

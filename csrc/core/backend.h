@@ -58,6 +58,8 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual Workspace workspace(int64_t bytes) = 0;
+  // Waits until all is done. std::runtime_error, which begins with `function`, where something failed.
+  virtual void wait(const std::string& function) = 0;
 
   // `algorithm` is "auto" or the name of a route. std::invalid_argument, which begins with `function`, where
   // it is unknown or can't serve the call.

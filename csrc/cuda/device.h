@@ -25,6 +25,8 @@
 #include <cuda_fp16.h>
 
 #define FASTCONV_DEVICE __device__ __forceinline__
+#define FASTCONV_DEVICE_CALL __device__ __noinline__
+#define FASTCONV_UNROLL _Pragma("unroll")  // the loop that follows
 
 namespace fastconv::cuda {
 
@@ -55,6 +57,9 @@ FASTCONV_DEVICE int atomic_add(int* at, int value) { return atomicAdd(at, value)
 
 // Whether the predicate holds for any thread of the block; a barrier too.
 FASTCONV_DEVICE bool any_in_block(bool predicate) { return __syncthreads_or(predicate); }
+
+// The upper 64 bits of a product.
+FASTCONV_DEVICE std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) { return __umul64hi(a, b); }
 
 // Storage types; to nearest, ties to even.
 FASTCONV_DEVICE float widen(Float16 x) { return __half2float(__ushort_as_half(x.bits)); }

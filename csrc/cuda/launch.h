@@ -39,9 +39,10 @@ void launch(Stream stream, std::int64_t blocks, std::int64_t shared_bytes,
                                  static_cast<int>(shared_bytes));
   }
   if (error == cudaSuccess) {
-    enter<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, static_cast<std::size_t>(shared_bytes),
-                    static_cast<cudaStream_t>(stream)> > >(a);
-    error = cudaGetLastError();
+    void* arguments[] = {const_cast<typename Kernel::Arguments*>(&a)};
+    error = cudaLaunchKernel(enter<Kernel>, dim3(static_cast<unsigned>(blocks)), dim3(Kernel::kThreads),
+                             arguments, static_cast<std::size_t>(shared_bytes),
+                             static_cast<cudaStream_t>(stream));
   }
   if (error != cudaSuccess)
     throw std::runtime_error(std::string("a kernel's launch: ") + cudaGetErrorString(error));

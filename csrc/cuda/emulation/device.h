@@ -10,6 +10,8 @@
 #include "cuda/emulation/executor.h"
 
 #define FASTCONV_DEVICE inline
+#define FASTCONV_DEVICE_CALL inline
+#define FASTCONV_UNROLL
 
 namespace fastconv::cuda {
 
@@ -48,6 +50,11 @@ inline int atomic_add(int* at, int value) {
 }
 
 inline bool any_in_block(bool predicate) { return emulation::any_in_block(predicate); }
+
+inline std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>((static_cast<Wide>(a) * b) >> 64);
+}
 
 inline float widen(Float16 x) {
   _Float16 value;

@@ -26,11 +26,11 @@ FASTCONV_DEVICE T saturated(T x) {
   return x < -limit ? -limit : x;
 }
 
+// A call, since a store that repeats it for each of a thread's sums would be several times as large with all
+// of it inside.
 template <class T>
-FASTCONV_DEVICE T activate(Activation kind, T x) {
+FASTCONV_DEVICE_CALL T activate_by_call(Activation kind, T x) {
   switch (kind) {
-    case Activation::relu:
-      return x < T(0) ? T(0) : x;
     case Activation::relu6:
       return x < T(0) ? T(0) : x > T(6) ? T(6) : x;
     case Activation::leaky_relu:
@@ -46,6 +46,13 @@ FASTCONV_DEVICE T activate(Activation kind, T x) {
     default:
       return x;
   }
+}
+
+template <class T>
+FASTCONV_DEVICE T activate(Activation kind, T x) {
+  if (kind == Activation::none) return x;
+  if (kind == Activation::relu) return x < T(0) ? T(0) : x;
+  return activate_by_call(kind, x);
 }
 
 // The derivative, from y = activate(x) where y determines it, else (gelu and silu) from x.

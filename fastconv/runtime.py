@@ -348,7 +348,7 @@ def config() -> dict[str, Any]:
     -------
     dict
         Versions, compiler, instruction sets (those this machine can run, and the one in use), caches,
-        threads, precision and CUDA: strings, numbers, lists and dicts, so that JSON can hold it.
+        threads, precision, and whether the CUDA back end is installed: strings, numbers, lists and dicts, so that JSON can hold it.
 
     Examples
     --------
@@ -357,11 +357,13 @@ def config() -> dict[str, Any]:
     True
     """
     import platform
+    from importlib.util import find_spec
 
     import numpy
 
     return {
         **_core.config(),
+        "cuda": find_spec("fastconv._cuda") is not None,
         "isa": _core.isa(),
         "precision": _core.get_precision(),
         "python": platform.python_version(),

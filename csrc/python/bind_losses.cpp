@@ -1,6 +1,7 @@
 // Losses with their gradients by the prediction.
 #include "cpu/losses.h"
 #include "python/elementwise_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {

@@ -93,7 +93,7 @@ class Backend {
   virtual void scatter_sums(const PoolPositions& positions) = 0;  // large = zeros, then large[index] += small
   virtual void scatter_values(const PoolPositions& positions) = 0;  // large = zeros, then large[index] =
                                                                     // small, the last one staying
-  virtual void gather_values(const PoolPositions& positions) = 0;  // small = large[index]
+  virtual void gather_values(const PoolPositions& positions) = 0;   // small = large[index]
 
   // to = from, of one shape and item size.
   virtual void copy(const StridedArray& from, const StridedArray& to) = 0;

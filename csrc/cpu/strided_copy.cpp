@@ -20,8 +20,8 @@ struct CopyLoops {
     for (int i = 0; i < a.ndim; ++i) {
       if (a.shape[i] == 1) continue;
       const int64_t from_stride = a.stride[i] * a.itemsize, to_stride = b.stride[i] * b.itemsize;
-      const bool continues = axes > 0 && from[axes - 1] == from_stride * a.shape[i] &&
-                             to[axes - 1] == to_stride * a.shape[i];
+      const bool continues =
+          axes > 0 && from[axes - 1] == from_stride * a.shape[i] && to[axes - 1] == to_stride * a.shape[i];
       if (!continues) size[axes++] = 1;
       size[axes - 1] *= a.shape[i];
       from[axes - 1] = from_stride;

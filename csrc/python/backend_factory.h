@@ -1,5 +1,6 @@
-// How a back end's module (fastconv._cuda) hands it to fastconv._core: its attribute `make_backend` is a
-// capsule of this name, around a function of this type.
+// What modules of the package hand each other in capsules of these names: fastconv._cuda a function of the
+// type MakeBackend, its attribute `make_backend`; fastconv._core the CPU's Backend, `cpu_backend`, for back
+// ends that tests put on top of it.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,6 @@
 namespace fastconv::python {
 
 using MakeBackend = std::unique_ptr<Backend> (*)(int device, void* stream);
-constexpr const char* kMakeBackend = "fastconv.make_backend";
+constexpr const char *kMakeBackend = "fastconv.make_backend", *kCpuBackend = "fastconv.cpu_backend";
 
 }  // namespace fastconv::python

@@ -143,8 +143,8 @@ py::tuple gradient(ConvCall c, const py::object& dy_object, const py::object& x_
   call.run([&] {
     Workspace scaled;
     if (active) {
-      scaled = through_activation(c, backend, to_y.get(), from, filters, b ? &*b : nullptr, dy,
-                                  y ? &*y : nullptr);
+      scaled =
+          through_activation(c, backend, to_y.get(), from, filters, b ? &*b : nullptr, dy, y ? &*y : nullptr);
       dz = result_view(c, scaled.get(), compute_dtype(dtype));
     }
     if (to.dx) {

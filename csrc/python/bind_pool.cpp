@@ -90,8 +90,8 @@ py::object global_pool_of(const std::string& function, PoolOperation operation, 
   Call call(function.c_str(), x, "x");
   const Array array = call.read(x, "x");
   const ReshapedPool r = global_pool(function, "x", array.shape(), keepdims, data_format);
-  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false,
-                  r.result, py::none());
+  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false, r.result,
+                  py::none());
 }
 
 py::object channel_pool_of(const std::string& function, PoolOperation operation, const py::object& x,
@@ -100,8 +100,8 @@ py::object channel_pool_of(const std::string& function, PoolOperation operation,
   Call call(function.c_str(), x, "x");
   const Array array = call.read(x, "x");
   const ReshapedPool r = channel_pool(function, "x", array.shape(), pool_size, stride, data_format);
-  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false,
-                  r.result, py::none());
+  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false, r.result,
+                  py::none());
 }
 
 // The sizes that a max_unpool gives back: those that the pool reads without a remainder, or the caller's,

@@ -76,8 +76,8 @@ py::object lp_pool_grad(int rank, const py::object& dy, const py::object& x, con
                 {problem.axis[0].output, problem.axis[1].output, problem.axis[2].output});
   const ImageView dx_view = pool_view(dx.data, input.dtype(), shape, shape.size);
   call.run([&] {
-    call.backend().pool_gradient(problem, PoolOperation::power, norm, dy_view, input.data(), norms.data(), dx_view,
-                       shape.channels_last);
+    call.backend().pool_gradient(problem, PoolOperation::power, norm, dy_view, input.data(), norms.data(),
+                                 dx_view, shape.channels_last);
   });
   return dx.object;
 }
@@ -94,10 +94,10 @@ py::object max_pool_grad(const char* base, int rank, const py::object& dy, const
   const Memory positions = read_indices(call, indices, upstream.shape(), "dy");
   if (call.logged()) call.say({&upstream}, "to " + shape_text(shape.shape()));
   const NewArray dx = new_like(upstream, shape.shape());
-  const PoolPositions scatter = {
-      function.c_str(), pool_view(upstream.data(), upstream.dtype(), shape, pooled.size),
-      pool_view(dx.data, upstream.dtype(), shape, shape.size),
-      static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
+  const PoolPositions scatter = {function.c_str(),
+                                 pool_view(upstream.data(), upstream.dtype(), shape, pooled.size),
+                                 pool_view(dx.data, upstream.dtype(), shape, shape.size),
+                                 static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
   call.run([&] { call.backend().scatter_sums(scatter); });
   return dx.object;
 }
@@ -114,10 +114,9 @@ py::object max_unpool_grad(int rank, const py::object& dy, const py::object& ind
   const Memory positions = read_indices(call, indices, shape.shape(), "input_shape");
   if (call.logged()) call.say({&upstream}, "to " + shape_text(shape.shape()));
   const NewArray dx = new_like(upstream, shape.shape());
-  const PoolPositions gather = {function.c_str(),
-                                     pool_view(dx.data, upstream.dtype(), shape, shape.size),
-                                     pool_view(upstream.data(), upstream.dtype(), shape, unpooled.size),
-                                     static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
+  const PoolPositions gather = {function.c_str(), pool_view(dx.data, upstream.dtype(), shape, shape.size),
+                                pool_view(upstream.data(), upstream.dtype(), shape, unpooled.size),
+                                static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
   call.run([&] { call.backend().gather_values(gather); });
   return dx.object;
 }

@@ -5,11 +5,13 @@
 #include <optional>
 
 #include "core/buffer_pool.h"
+#include "cpu/backend.h"
 #include "cpu/convolution.h"
 #include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 #include "python/array.h"
+#include "python/backend_factory.h"
 
 namespace fastconv::python {
 namespace {
@@ -118,6 +120,7 @@ void bind_runtime(py::module_& m) {
   m.def("set_isa", &cpu::set_isa);
   m.def("config", &config);
   m.def("use_cuda_module", &use_cuda_module);
+  m.attr("cpu_backend") = py::capsule(&cpu::backend(), kCpuBackend);
   m.def("clear_cache", [] {
     cpu::forget_calls();
     clear_pool();

@@ -27,10 +27,9 @@ Call::Call(const char* function, const py::object& first, const char* name)
 
 void Call::say(std::initializer_list<const Array*> arrays, const std::string& how) {
   for (const Array* a : arrays) text_ += std::string(" ") + a->name() + "=" + shape_text(a->shape());
-  const std::string where =
-      place_.on_host()
-          ? std::string(cpu::active_table().isa) + ", " + std::to_string(cpu::num_threads()) + " threads"
-          : place_.text();
+  const std::string where = place_.on_host() ? std::string(cpu::active_table().isa) + ", " +
+                                                   std::to_string(cpu::num_threads()) + " threads"
+                                             : place_.text();
   text_ += std::string(" ") + name_of((*arrays.begin())->dtype()) + " " + how + " on " + where + ",";
 }
 

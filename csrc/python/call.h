@@ -1,5 +1,5 @@
-// One call of a function: where its arrays lie, and a line for fastconv's logger, where FASTCONV_VERBOSE asks for
-// it; one atomic load where it does not.
+// One call of a function: where its arrays lie, and a line for fastconv's logger, where FASTCONV_VERBOSE asks
+// for it; one atomic load where it does not.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// Arrays of other libraries on CUDA devices: through DLPack, or else the CUDA array interface, versions 2 and 3
-// (https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html).
+// Arrays of other libraries on CUDA devices: through DLPack, or else the CUDA array interface, versions 2 and
+// 3 (https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html).
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@ namespace fastconv::python {
 // kHost for what speaks neither; ValueError for devices that are not CUDA's. `where`: function and argument.
 int device_of(const py::object& object, const std::string& where);
 
-// What fastconv._device_arrays knows of the library that an array on a device belongs to. TypeError if nothing.
+// What fastconv._device_arrays knows of the library that an array on a device belongs to. TypeError if
+// nothing.
 py::object library_of(const py::object& object, const std::string& where);
 
 // An array's memory, ready for work on the place's stream, for as long as `owner` lives.

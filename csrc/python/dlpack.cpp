@@ -119,9 +119,9 @@ py::array from_dlpack(const py::object& producer, const std::string& where) {
     empty = empty || shape[i] == 0;
   }
   if (!empty && !t.data) unreadable(where, "it has elements, but no memory");
-  py::array array =
-      empty ? py::array(dtype, shape)
-            : py::array(dtype, shape, strides, static_cast<const char*>(t.data) + t.byte_offset, memory.owner);
+  py::array array = empty ? py::array(dtype, shape)
+                          : py::array(dtype, shape, strides, static_cast<const char*>(t.data) + t.byte_offset,
+                                      memory.owner);
   if (memory.access != DlpackMemory::writable) array.attr("setflags")(py::arg("write") = false);
   return array;
 }

@@ -1,5 +1,5 @@
-// Where the arrays of a call lie: on the host or on a CUDA device. It decides what computes the call, on which
-// stream, and who makes its results.
+// Where the arrays of a call lie: on the host or on a CUDA device. It decides what computes the call, on
+// which stream, and who makes its results.
 #pragma once
 
 #include <pybind11/pybind11.h>

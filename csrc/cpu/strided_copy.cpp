@@ -39,11 +39,38 @@ struct CopyLoops {
     for (int i = 0; i < axes - 1; ++i) r *= size[i];
     return r;
   }
-  int64_t offset(const int64_t* stride, int64_t number) const {  // of a row
-    int64_t r = 0;
-    for (int i = axes - 2; i >= 0; --i, number /= size[i + 1]) r += number % size[i] * stride[i];
-    return r;
+};
+
+// Rows one after the other, each with its two addresses.
+class RowWalk {
+ public:
+  RowWalk(const CopyLoops& loops, const void* from_data, void* to_data, int64_t row)
+      : from(static_cast<const char*>(from_data)), to(static_cast<char*>(to_data)), loops_(loops) {
+    for (int i = loops.axes - 2; i >= 0; row /= loops.size[i--]) {
+      index_[i] = row % loops.size[i];
+      move(i, index_[i]);
+    }
   }
+  void next() {
+    for (int i = loops_.axes - 2; i >= 0; --i) {
+      move(i, 1);
+      if (++index_[i] < loops_.size[i]) return;
+      move(i, -loops_.size[i]);
+      index_[i] = 0;
+    }
+  }
+
+  const char* from;
+  char* to;
+
+ private:
+  void move(int axis, int64_t steps) {
+    from += steps * loops_.from[axis];
+    to += steps * loops_.to[axis];
+  }
+
+  const CopyLoops& loops_;
+  int64_t index_[kMostAxes];
 };
 
 template <class T>
@@ -66,10 +93,9 @@ void strided_copy(const StridedArray& from, const StridedArray& to) {
                                          : copy_row<std::uint16_t>;
   const int last = loops.axes - 1;
   for_each_row_group(loops.rows(), loops.row(), kNsPerElement, [&](int64_t first, int64_t count) {
-    for (int64_t row = first; row < first + count; ++row) {
-      copy(static_cast<const char*>(from.data) + loops.offset(loops.from, row), loops.from[last],
-           static_cast<char*>(to.data) + loops.offset(loops.to, row), loops.to[last], loops.row());
-    }
+    RowWalk row(loops, from.data, to.data, first);
+    for (int64_t i = 0; i < count; ++i, row.next())
+      copy(row.from, loops.from[last], row.to, loops.to[last], loops.row());
   });
 }
 

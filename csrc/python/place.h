@@ -28,7 +28,6 @@ class Place {
   Place(const py::object& first, const char* function, const char* name);
 
   bool on_host() const { return device_ == kHost; }
-  int device() const { return device_; }
   Backend& backend() const { return *backend_; }
   std::string text() const;
 

@@ -14,7 +14,14 @@ class SupportsDLPack(Protocol):
     def __dlpack_device__(self) -> tuple[Any, int]: ...
 
 
-Array: TypeAlias = NDArray[Any] | SupportsDLPack
+class SupportsCudaArrayInterface(Protocol):
+    """An array on a CUDA device whose library does not speak DLPack."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+Array: TypeAlias = NDArray[Any] | SupportsDLPack | SupportsCudaArrayInterface
 
 # `X | Any` is a union whose second half a caller need not rule out: an argument's value decides which it is.
 MaxPoolResult: TypeAlias = NDArray[Any] | Any  # (y, indices) with return_indices=True

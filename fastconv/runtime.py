@@ -348,7 +348,8 @@ def config() -> dict[str, Any]:
     -------
     dict
         Versions, compiler, instruction sets (those this machine can run, and the one in use), caches,
-        threads, precision and CUDA: strings, numbers, lists and dicts, so that JSON can hold it.
+        threads, precision and CUDA: strings, numbers, lists and dicts, so that JSON can hold it. The CUDA
+        back end is "absent", "installed", or, once an array on a device was met, what it says of itself.
 
     Examples
     --------
@@ -362,12 +363,24 @@ def config() -> dict[str, Any]:
 
     return {
         **_core.config(),
+        "cuda": _cuda_state(),
         "isa": _core.isa(),
         "precision": _core.get_precision(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "platform": platform.platform(),
     }
+
+
+def _cuda_state() -> str:
+    """Tell of the CUDA back end without loading it."""
+    from importlib.util import find_spec
+
+    module = sys.modules.get("fastconv._cuda")
+    if module is not None:
+        description: str = module.description()
+        return description
+    return "installed" if find_spec("fastconv._cuda") else "absent"
 
 
 def show_config() -> None:

@@ -16,7 +16,9 @@ SUM_ERROR = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-6, "bfloat16": 4e-
 STORAGE_ERROR = {"float64": 0.0, "float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
-def assert_agrees(actual: np.ndarray, exact: np.ndarray, dtype: Any, *, magnitude: float | None = None) -> None:
+def assert_agrees(
+    actual: np.ndarray, exact: np.ndarray, dtype: Any, *, magnitude: float | None = None
+) -> None:
     """Check that `actual` has `dtype`, is C-contiguous and equals the float64 `exact` up to rounding.
 
     `magnitude` is the size of the sums that were rounded, where that is not the largest result.

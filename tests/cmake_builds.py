@@ -1,4 +1,4 @@
-"""CMake builds of the C++ part: each is made once in a session, for all test modules that look into it."""
+"""Builds of the C++ part: each is made once in a session, for all test modules that look into it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -98,6 +99,20 @@ def emulated() -> Path:
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
     )
+
+
+@functools.cache
+def recording_backend() -> Path:
+    """Build the module `_recording_cuda`, a back end that has the CPU compute and tells what it was asked."""
+    pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
+    sources = ["csrc/python/cuda_module.cpp", "tests/cpp/recording_backend.cpp"]
+    includes = [SOURCE / "csrc", pybind11.get_include(), sysconfig.get_paths()["include"]]
+    options = ["-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden"]
+    module = _folder() / f"_recording_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    definition = "-DFASTCONV_CUDA_MODULE=_recording_cuda"
+    command = [compiler(), *options, definition, *(f"-I{folder}" for folder in includes), "-o", str(module)]
+    run([*command, *(str(SOURCE / source) for source in sources)])
+    return module
 
 
 def run_ctest(build: Path) -> str:

@@ -45,7 +45,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of the benchmarks: copy little, and give back fastconv's settings, which a peer sets for the process."""
+    """Of the benchmarks: copy little, and give back fastconv's settings, which peers set for the process."""
     from benchmarks import roof
 
     monkeypatch.setattr(roof, "COPY_BYTES", 2**20)

@@ -17,7 +17,7 @@
 
 namespace fastconv {
 
-// Memory for the time of a call, aligned to 256 bytes. std::bad_alloc where there is none.
+// Memory for the time of a call, aligned to 64 bytes at least. std::bad_alloc where there is none.
 using Workspace = std::unique_ptr<void, std::function<void(void*)>>;
 
 // An array of any rank, for copies.
@@ -28,6 +28,12 @@ struct StridedArray {
   int ndim;
   int64_t shape[kMostAxes], stride[kMostAxes];  // strides in elements, any sign
 };
+
+// Gives an array the strides of a C-contiguous one.
+inline void set_c_order(StridedArray* array) {
+  int64_t step = 1;
+  for (int i = array->ndim; i-- > 0; step *= array->shape[i]) array->stride[i] = step;
+}
 
 // One product of a convolution, its algorithm chosen for a problem, a dtype and a precision.
 class ConvRoute {
@@ -76,8 +82,8 @@ class Backend {
   // it).
   virtual void channel_sums(const ImageView& dy, Dtype result, void* db) = 0;
 
-  // y = pool(x), C-contiguous. For maxima, `indices` takes their flat positions, laid out as y; or it is
-  // null. p: PoolOperation::power.
+  // y = pool(x), C-contiguous. In x the channels of channels_last are neighbours, else the columns. For
+  // maxima, `indices` takes their flat positions, laid out as y; or it is null. p: PoolOperation::power.
   virtual void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
                     const ImageView& y, int64_t* indices, bool channels_last) = 0;
   // dx of a mean or a p-norm (which reads the pool's x and y too). All arrays are C-contiguous.
@@ -87,19 +93,10 @@ class Backend {
   virtual void scatter_sums(const PoolPositions& positions) = 0;  // large = zeros, then large[index] += small
   virtual void scatter_values(const PoolPositions& positions) = 0;  // large = zeros, then large[index] =
                                                                     // small, the last one staying
-  virtual void gather_values(const PoolPositions& positions) = 0;  // small = large[index]
+  virtual void gather_values(const PoolPositions& positions) = 0;   // small = large[index]
 
   // to = from, of one shape and item size.
   virtual void copy(const StridedArray& from, const StridedArray& to) = 0;
 };
-
-namespace cuda {
-
-bool available();
-
-// Throws std::invalid_argument naming the argument where arrays on a CUDA device can't be served.
-void require(const char* argument);
-
-}  // namespace cuda
 
 }  // namespace fastconv

@@ -39,6 +39,9 @@ struct PoolAxis {
   bool whole() const;
 };
 
+// Positions of a plane that the indices of maxima can tell apart: kernels may count them in 30 bits.
+constexpr int64_t kMostIndexedPositions = int64_t{1} << 30;
+
 struct PoolProblem {
   PoolAxis axis[kAxes];
   bool count_include_pad = true;

@@ -5,13 +5,11 @@
 // columns are. Every result element is made by one task alone, in an order that the problem fixes.
 #pragma once
 
+#include "core/backend.h"
 #include "core/pool_problem.h"
 #include "cpu/kernel_table.h"
 
 namespace fastconv::cpu {
-
-// Positions of a plane that the indices of maxima can tell apart, see kernels/pool_operations.h.
-constexpr int64_t kMostIndexedPositions = int64_t{1} << 30;
 
 // y = pool(x). For maxima, `indices` takes their flat positions, laid out as y; or it is null. p:
 // PoolOperation::power.
@@ -22,15 +20,7 @@ void pool(const PoolProblem& problem, PoolOperation operation, double p, const I
 void pool_gradient(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& dy,
                    const void* x, const void* y, const ImageView& dx, bool channels_last);
 
-// Where the elements of C-contiguous `small` (of windows) belong in C-contiguous `large` (of positions):
-// `indices`, laid out as `small`, are flat positions in the planes of `large`. All three throw
-// std::invalid_argument, which begins with `function`, where an index is none of those.
-struct PoolPositions {
-  const char* function;
-  ImageView small, large;
-  const int64_t* indices;
-  bool channels_last;
-};
+// All three throw std::invalid_argument, which begins with positions.function, where an index is none.
 void scatter_sums(const PoolPositions& positions);  // large = zeros, then large[index] += small
 void scatter_values(
     const PoolPositions& positions);  // large = zeros, then large[index] = small, the last one staying

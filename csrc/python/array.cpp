@@ -1,43 +1,39 @@
 #include "python/array.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 
-#include "core/backend.h"
 #include "core/checked.h"
+#include "python/device_memory.h"
 #include "python/dlpack.h"
 
 namespace fastconv::python {
 namespace {
-
-// Smaller results are better off with NumPy's own allocator.
-constexpr std::int64_t kPoolWorthBytes = 64 << 10;
 
 [[noreturn]] void type_error(const std::string& text) { throw py::type_error(text); }
 [[noreturn]] void value_error(const std::string& text) { throw py::value_error(text); }
 
 std::string type_name(const py::handle& h) { return py::str(py::type::handle_of(h).attr("__name__")); }
 
-bool read_dtype(const py::dtype& d, Dtype* out) {
+Element element_of(const py::dtype& d) {
   switch (d.num()) {
     case py::detail::npy_api::NPY_FLOAT_:
-      *out = Dtype::float32;
-      return true;
+      return Element::float32;
     case py::detail::npy_api::NPY_DOUBLE_:
-      *out = Dtype::float64;
-      return true;
+      return Element::float64;
     case 23:
-      *out = Dtype::float16;
-      return true;  // NPY_HALF
+      return Element::float16;  // NPY_HALF
     default:
       break;
   }
-  if (d.itemsize() == 2 && std::string(py::str(d.attr("name"))) == "bfloat16") {
-    *out = Dtype::bfloat16;
-    return true;
-  }
-  return false;
+  if (d.kind() == 'i' && d.itemsize() == 8) return Element::int64;
+  if (d.itemsize() == 2 && std::string(py::str(d.attr("name"))) == "bfloat16") return Element::bfloat16;
+  return Element::other;
+}
+
+Element element_of(const std::string& name) {
+  for (int i = 0; i < kDtypeCount; ++i)
+    if (name == name_of(static_cast<Dtype>(i))) return static_cast<Element>(i);
+  return name == "int64" ? Element::int64 : Element::other;
 }
 
 void clear_type_error() {
@@ -50,20 +46,9 @@ bool is_masked(const py::array& a) {
   return py::isinstance(a, py::module_::import("numpy.ma").attr("MaskedArray"));
 }
 
-// Where strides nest, as those of all slices and transpositions do, no two elements share memory.
-bool may_overlap_itself(const py::array& a) {
-  std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;  // distance between elements, their number
-  for (int i = 0; i < a.ndim(); ++i) {
-    if (a.shape(i) == 0) return false;
-    if (a.shape(i) > 1) axes.emplace_back(std::abs(a.strides(i)), a.shape(i));
-  }
-  std::sort(axes.begin(), axes.end());
-  py::ssize_t extent = a.itemsize();
-  for (const auto& [distance, count] : axes) {
-    if (distance < extent) return true;
-    extent += (count - 1) * distance;
-  }
-  return false;
+bool native_order(const py::array& a) {
+  const char order = a.dtype().byteorder();
+  return order == '=' || order == '|';
 }
 
 bool whole_element_strides(const py::array& a) {
@@ -74,22 +59,13 @@ bool whole_element_strides(const py::array& a) {
   return true;
 }
 
-// The same values, C-contiguous, aligned and in native byte order.
-py::array copied(const py::array& a, const char* function, const char* name) {
-  const auto native = a.dtype().attr("newbyteorder")("=");
-  try {
-    return py::cast<py::array>(py::module_::import("numpy").attr("array")(a, native, py::arg("order") = "C"));
-  } catch (py::error_already_set& e) {
-    if (!e.matches(PyExc_MemoryError)) throw;
-    throw OutOfMemory(std::string(function) + ": could not get " + std::to_string(a.nbytes()) +
-                      " bytes for a copy of " + name + " of shape " +
-                      shape_text(Shape(a.shape(), a.shape() + a.ndim())));
-  }
+OutOfMemory no_memory_for_copy(const Memory& m, std::int64_t bytes) {
+  return OutOfMemory(std::string(m.function()) + ": could not get " + std::to_string(bytes) +
+                     " bytes for a copy of " + m.name() + " of shape " + shape_text(m.shape()));
 }
 
-}  // namespace
-
-py::array as_numpy(const py::object& object, const char* function, const char* name) {
+// What lies on the host, as a NumPy array.
+py::array host_array(const py::object& object, const char* function, const char* name) {
   if (py::isinstance<py::array>(object)) {
     auto array = py::reinterpret_borrow<py::array>(object);
     if (is_masked(array)) {
@@ -99,96 +75,127 @@ py::array as_numpy(const py::object& object, const char* function, const char* n
     return array;
   }
   const std::string where = std::string(function) + ": " + name;
-  if (py::hasattr(object, "__cuda_array_interface__")) cuda::require(where.c_str());
   if (py::hasattr(object, "__dlpack__")) return from_dlpack(object, where);
   type_error(where + " must be a NumPy array or an object with __dlpack__, got " + type_name(object));
 }
 
-Array::Array(const py::object& object, const char* function, const char* name)
-    : array_(as_numpy(object, function, name)), function_(function), name_(name) {
-  py::dtype d = array_.dtype();
-  if (!read_dtype(d, &dtype_)) {
-    const char kind = d.kind();
-    const std::string where = std::string(function) + ": " + name + " has dtype " + std::string(py::str(d));
-    if (kind == 'c') type_error(where + ", but complex numbers are not supported; its .real and .imag are");
+}  // namespace
+
+py::array as_numpy(const py::object& object, const char* function, const char* name) {
+  Place::host().require(object, function, name);
+  return host_array(object, function, name);
+}
+
+Memory::Memory(const py::object& object, const Place& place, const char* function, const char* name)
+    : place_(&place), function_(function), name_(name) {
+  place.require(object, function, name);
+  if (place.on_host()) {
+    owner_ = host_array(object, function, name);
+    element_ = element_of(numpy().dtype());
+    read_numpy();
+    return;
+  }
+  DeviceMemory memory = device_memory(object, place, where());
+  view_ = memory.array;
+  regular_ = reinterpret_cast<std::uintptr_t>(view_.data) % static_cast<std::uintptr_t>(view_.itemsize) == 0;
+  element_ = element_of(memory.dtype);
+  writable_ = !memory.read_only;
+  owner_ = std::move(memory.owner);
+  dtype_name_ = std::move(memory.dtype);
+}
+
+void Memory::read_numpy() {
+  const py::array& a = numpy();
+  if (a.ndim() > kMostAxes) {
+    value_error(where() + " has " + std::to_string(a.ndim()) + " axes, expected at most " +
+                std::to_string(kMostAxes));
+  }
+  view_.data = const_cast<void*>(a.data());
+  view_.itemsize = static_cast<int>(a.itemsize());
+  view_.ndim = static_cast<int>(a.ndim());
+  std::copy(a.shape(), a.shape() + a.ndim(), view_.shape);
+  regular_ = native_order(a) && whole_element_strides(a);
+  for (int i = 0; regular_ && i < view_.ndim; ++i) view_.stride[i] = a.strides(i) / view_.itemsize;
+}
+
+std::string Memory::dtype_text() const {
+  return place_->on_host() ? std::string(py::str(numpy().dtype())) : dtype_name_;
+}
+
+std::int64_t Memory::elements() const {
+  std::int64_t r = 1;
+  for (int i = 0; i < view_.ndim; ++i) r *= view_.shape[i];
+  return r;
+}
+
+bool Memory::c_contiguous() const {
+  std::int64_t step = 1;
+  bool nested = true;
+  for (int i = view_.ndim; i-- > 0; step *= view_.shape[i])
+    nested = nested && (view_.shape[i] == 1 || view_.stride[i] == step);
+  return nested || step == 0;
+}
+
+Shape Memory::strides_in_bytes() const {
+  if (place_->on_host()) return Shape(numpy().strides(), numpy().strides() + ndim());
+  Shape strides(view_.stride, view_.stride + view_.ndim);
+  for (auto& s : strides) s *= view_.itemsize;
+  return strides;
+}
+
+bool Memory::writable() const { return place_->on_host() ? numpy().writeable() : writable_; }
+
+void Memory::make_regular() {
+  if (regular_) return;
+  if (!place_->on_host()) {
+    value_error(where() + " begins at an address that is no multiple of its elements' " +
+                std::to_string(view_.itemsize) + " bytes");
+  }
+  const auto native = numpy().dtype().attr("newbyteorder")("=");
+  try {
+    owner_ = py::module_::import("numpy").attr("array")(numpy(), native, py::arg("order") = "C");
+  } catch (py::error_already_set& e) {
+    if (!e.matches(PyExc_MemoryError)) throw;
+    throw no_memory_for_copy(*this, numpy().nbytes());
+  }
+  read_numpy();
+}
+
+void Memory::make_contiguous() {
+  if (c_contiguous()) return;
+  StridedArray to = view_;
+  set_c_order(&to);
+  std::int64_t bytes = to.itemsize;
+  for (int i = 0; i < to.ndim; ++i)
+    if (!multiply_size(&bytes, to.shape[i])) SizeOf{where(), "a copy"}.too_large();
+  Backend& backend = place_->backend();
+  try {
+    copy_ = backend.workspace(bytes);
+  } catch (const std::bad_alloc&) {
+    throw no_memory_for_copy(*this, bytes);
+  }
+  to.data = copy_.get();
+  without_gil(function_, [&] { backend.copy(view_, to); });
+  view_ = to;
+}
+
+Array::Array(const py::object& object, const Place& place, const char* function, const char* name)
+    : Memory(object, place, function, name) {
+  if (element() > Element::bfloat16) {
+    const char kind = place.on_host() ? numpy_dtype().kind() : '?';
+    const std::string text = where() + " has dtype " + dtype_text();
+    if (kind == 'c') type_error(text + ", but complex numbers are not supported; its .real and .imag are");
     const bool converts = kind == 'i' || kind == 'u' || kind == 'b' || kind == 'f';
-    type_error(where + ", expected float32, float64, float16 or bfloat16" +
+    type_error(text + ", expected float32, float64, float16 or bfloat16" +
                (converts ? std::string("; ") + name + ".astype(np.float32) would fit" : ""));
   }
-  const char order = d.byteorder();
-  if ((order != '=' && order != '|') || !whole_element_strides(array_))
-    array_ = copied(array_, function, name);
+  make_regular();
 }
 
 Array Array::contiguous() const {
   Array r = *this;
-  if (!c_contiguous()) r.array_ = copied(array_, function_, name_);
+  r.make_contiguous();
   return r;
-}
-
-py::array new_array(const std::string& function, const Shape& shape, const py::dtype& dtype) {
-  const auto what = [&] { return "the result of shape " + shape_text(shape); };
-  std::int64_t bytes = dtype.itemsize();
-  for (const auto n : shape)
-    if (!multiply_size(&bytes, n)) SizeOf{function, what().c_str()}.too_large();
-  if (bytes < kPoolWorthBytes) return py::array(dtype, shape);
-  std::unique_ptr<Buffer> buffer;
-  try {
-    buffer = std::make_unique<Buffer>(bytes);
-  } catch (const std::bad_alloc&) {
-    throw OutOfMemory(function + ": could not get " + std::to_string(bytes) + " bytes for " + what());
-  }
-  void* data = buffer->data();
-  py::capsule owner(buffer.release(), [](void* p) { delete static_cast<Buffer*>(p); });
-  return py::array(dtype, shape, data, owner);
-}
-
-py::array read_out(const py::object& out, const Shape& shape, Dtype type, const char* function) {
-  const std::string where = std::string(function) + ": out";
-  if (!py::isinstance<py::array>(out)) type_error(where + " must be a NumPy array, got " + type_name(out));
-  auto given = as_numpy(out, function, "out");
-  Dtype given_type;
-  if (!read_dtype(given.dtype(), &given_type) || given_type != type) {
-    type_error(where + " has dtype " + std::string(py::str(given.dtype())) + ", expected " + name_of(type));
-  }
-  const Shape given_shape(given.shape(), given.shape() + given.ndim());
-  if (given_shape != shape) {
-    value_error(where + " has shape " + shape_text(given_shape) + ", expected " + shape_text(shape));
-  }
-  if (!given.writeable()) value_error(where + " is read-only");
-  if (may_overlap_itself(given)) {
-    const Shape strides(given.strides(), given.strides() + given.ndim());
-    value_error(where + " has strides of " + shape_text(strides) +
-                " bytes, with which its elements share memory; expected an array that has a place for each");
-  }
-  return given;
-}
-
-Result::Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type,
-               const char* function, std::initializer_list<const Array*> inputs)
-    : out_(py::none()), dtype_(type) {
-  if (out.is_none()) {
-    target_ = new_array(function, shape, dtype);
-    return;
-  }
-  const py::array given = read_out(out, shape, type, function);
-  out_ = out;
-  const char order = given.dtype().byteorder();
-  const bool direct =
-      (given.flags() & py::array::c_style) && (order == '=' || order == '|') && whole_element_strides(given);
-  bool shared = false;
-  if (direct) {
-    const auto may_share = py::module_::import("numpy").attr("may_share_memory");
-    for (const Array* a : inputs) shared = shared || (a && py::cast<bool>(may_share(given, a->object())));
-  }
-  copy_back_ = !direct || shared;
-  target_ = copy_back_ ? new_array(function, shape, dtype) : given;
-}
-
-py::object Result::finish() {
-  if (out_.is_none()) return std::move(target_);
-  if (copy_back_) out_[py::ellipsis()] = target_;
-  return out_;
 }
 
 void require_same_dtype(const char* function, const Array& a, const Array& b) {

@@ -1,4 +1,4 @@
-// Python arguments in, Python results out: arrays (NumPy, DLPack), sizes, words. Every message names the
+// Python arguments in: arrays (NumPy, DLPack, CUDA array interface), sizes, words. Every message names the
 // function, the argument, what was got and what was expected.
 #pragma once
 
@@ -7,48 +7,81 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "core/buffer_pool.h"
 #include "core/dtype.h"
 #include "core/tensor_view.h"
+#include "python/place.h"
 
 namespace fastconv::python {
 
-namespace py = pybind11;
-using Shape = std::vector<std::int64_t>;
-
-// NumPy arrays as they are, but for masked ones; other objects through DLPack, without a copy. TypeError
-// else.
+// NumPy arrays as they are, but for masked ones; other objects on the host through DLPack, without a copy.
+// TypeError else.
 py::array as_numpy(const py::object& object, const char* function, const char* name);
 
-// An input array, whose names must outlive it: held alive, natively ordered, aligned, with strides that are
-// whole elements (else copied).
-class Array {
- public:
-  Array(const py::object& object, const char* function, const char* name);
+// The elements of memory that somebody hands over: those of Dtype, and what else is told apart.
+enum class Element : int { float32, float64, float16, bfloat16, int64, other };
 
-  Dtype dtype() const { return dtype_; }
-  py::dtype numpy_dtype() const { return array_.dtype(); }
-  int ndim() const { return static_cast<int>(array_.ndim()); }
-  std::int64_t size(int axis) const { return array_.shape(axis); }
-  std::int64_t stride(int axis) const { return array_.strides(axis) / size_of(dtype_); }
-  Shape shape() const { return Shape(array_.shape(), array_.shape() + array_.ndim()); }
-  std::int64_t elements() const { return array_.size(); }
-  void* data() const { return const_cast<void*>(array_.data()); }
+// The memory of an argument, held alive, where a call's arrays lie. The names and the place must outlive it.
+class Memory {
+ public:
+  Memory(const py::object& object, const Place& place, const char* function, const char* name);
+
+  Element element() const { return element_; }
+  std::string dtype_text() const;
+  int ndim() const { return view_.ndim; }
+  std::int64_t size(int axis) const { return view_.shape[axis]; }
+  Shape shape() const { return Shape(view_.shape, view_.shape + view_.ndim); }
+  std::int64_t elements() const;
+  void* data() const { return view_.data; }
+  const Place& place() const { return *place_; }
+  const char* function() const { return function_; }
   const char* name() const { return name_; }
-  bool c_contiguous() const { return array_.flags() & py::array::c_style; }
-  // The same values, C-contiguous: itself, or a copy.
-  Array contiguous() const;
-  const py::array& object() const { return array_; }
+  std::string where() const { return std::string(function_) + ": " + name_; }
+
+  // Natively ordered and aligned, with strides that are whole elements; else these strides mean nothing.
+  bool regular() const { return regular_; }
+  std::int64_t stride(int axis) const { return view_.stride[axis]; }
+  const StridedArray& view() const { return view_; }
+  bool c_contiguous() const;
+  Shape strides_in_bytes() const;
+  bool writable() const;
+
+  // Take a copy where it is not so yet.
+  void make_regular();
+  void make_contiguous();  // of regular memory
+
+  // The NumPy array that it was read from, on the host.
+  const py::array& numpy() const { return static_cast<const py::array&>(owner_); }
 
  private:
-  py::array array_;
-  Dtype dtype_;
+  void read_numpy();
+
+  StridedArray view_;
+  Element element_;
+  bool regular_ = true, writable_ = true;
+  const Place* place_;
   const char *function_, *name_;
+  py::object owner_;            // on the host a NumPy array
+  std::string dtype_name_;      // on a device
+  std::shared_ptr<void> copy_;  // what make_contiguous() took
+};
+
+// An input of floating elements, regular.
+class Array : public Memory {
+ public:
+  Array(const py::object& object, const Place& place, const char* function, const char* name);
+  // For what is computed on the CPU alone.
+  Array(const py::object& object, const char* function, const char* name)
+      : Array(object, Place::host(), function, name) {}
+
+  Dtype dtype() const { return static_cast<Dtype>(element()); }
+  py::dtype numpy_dtype() const { return numpy().dtype(); }
+  // The same values, C-contiguous: itself, or a copy.
+  Array contiguous() const;
 };
 
 // A MemoryError in Python, with words of its own.
@@ -71,30 +104,6 @@ void without_gil(const Name& function, const Work& work) {
     throw OutOfMemory(std::string(function) + ": could not get the memory for its workspace");
   }
 }
-
-// A new C-contiguous array; large ones live in the buffer pool.
-py::array new_array(const std::string& function, const Shape& shape, const py::dtype& dtype);
-
-// Checks an array that is written to: a NumPy array of the given type and shape, writable, without a mask,
-// whose elements have each their own memory.
-py::array read_out(const py::object& out, const Shape& shape, Dtype type, const char* function);
-
-// Where a result is written: a new array, or the caller's `out` (checked by read_out). An `out` that is not
-// C-contiguous or shares memory with an input is filled through a temporary: finish() copies it over.
-class Result {
- public:
-  Result(const py::object& out, const Shape& shape, const py::dtype& dtype, Dtype type, const char* function,
-         std::initializer_list<const Array*> inputs);
-  void* data() { return target_.mutable_data(); }
-  Dtype dtype() const { return dtype_; }
-  py::object finish();
-
- private:
-  py::array target_;
-  py::object out_;  // None, or the array to copy into / return
-  bool copy_back_ = false;
-  Dtype dtype_;
-};
 
 // All arrays of a call share one dtype: throws TypeError naming both.
 void require_same_dtype(const char* function, const Array& a, const Array& b);

@@ -2,6 +2,7 @@
 #include "core/activation_names.h"
 #include "cpu/elementwise.h"
 #include "python/elementwise_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {
@@ -23,7 +24,7 @@ py::object activation(const py::object& x_object, const py::object& name, const 
   const char* function = "activation";
   const Array x = Array(x_object, function, "x").contiguous();
   const Activation kind = read_name(function, name);
-  Result y(out, x.shape(), x.numpy_dtype(), x.dtype(), function, {&x});
+  Result y(out, x.shape(), x, {&x});
   void* data = y.data();
   without_gil(function, [&] { cpu::activation(kind, x.dtype(), x.data(), data, x.elements()); });
   return y.finish();
@@ -41,7 +42,7 @@ py::object activation_grad(const py::object& dy_object, const py::object& name, 
                           (from_x ? "x, the activation's input" : "y, the activation's result"));
   }
   const Array at = read_like(source, function, from_x ? "x" : "y", dy);
-  Result dx(out, dy.shape(), dy.numpy_dtype(), dy.dtype(), function, {&dy, &at});
+  Result dx(out, dy.shape(), dy, {&dy, &at});
   void* data = dx.data();
   without_gil(function,
               [&] { cpu::activation_grad(kind, dy.dtype(), dy.data(), at.data(), data, dy.elements()); });
@@ -54,7 +55,7 @@ py::object add(const py::object& a_object, const py::object& b_object, const py:
   const Array a = Array(a_object, function, "a").contiguous();
   const Array b = read_like(b_object, function, "b", a);
   const Activation kind = name.is_none() ? Activation::none : read_name(function, name);
-  Result y(out, a.shape(), a.numpy_dtype(), a.dtype(), function, {&a, &b});
+  Result y(out, a.shape(), a, {&a, &b});
   void* data = y.data();
   without_gil(function, [&] { cpu::add(kind, a.dtype(), a.data(), b.data(), data, a.elements()); });
   return y.finish();

@@ -3,6 +3,7 @@
 
 #include "cpu/convolution.h"
 #include "python/conv_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {
@@ -40,7 +41,7 @@ void check_arrays(const ConvCall& c, Dtype dtype, O b, O y, O out) {
   };
   check("b", b, {c.result_channels()});
   if (c.slope_needs_result()) check("y", y, c.result_shape());
-  if (!out.is_none()) read_out(out, c.result_shape(), dtype, function);
+  if (!out.is_none()) read_out(out, Place::host(), c.result_shape(), dtype, function);
 }
 
 py::dict explain(const std::string& operation, int rank, bool transposed, bool gradient, O x_shape, O w_shape,
@@ -65,7 +66,8 @@ py::dict explain(const std::string& operation, int rank, bool transposed, bool g
   std::int64_t workspace = 0, flops = 0;
   std::optional<cpu::Plan> plan_x, plan_w;  // of the images' product, and of the gradient's other one
   const auto add = [&](Direction direction, const std::string& prefix) {
-    const cpu::Plan plan = c.plan(direction, dtype);
+    const cpu::Plan plan = cpu::select_algorithm(c.function, p, direction, dtype, c.precision, c.algorithm,
+                                                 cpu::Machine::current());
     const auto products = cpu::prepare(plan, p, direction, input, output, w);
     for (const auto& call : products) workspace = std::max(workspace, call->workspace_bytes());
     if (!products.empty())
@@ -94,7 +96,10 @@ py::dict explain(const std::string& operation, int rank, bool transposed, bool g
   const cpu::GemmKernels& k = machine.table->gemm[compute_dtype(dtype) == Dtype::float64];
   py::dict d;
   d["operation"] = operation;
-  d["algorithm"] = routes_text(plan_x, plan_w);
+  const auto name = [](const std::optional<cpu::Plan>& plan) {
+    return plan ? cpu::name_of(plan->algorithm) : nullptr;
+  };
+  d["algorithm"] = routes_text(name(plan_x), name(plan_w));
   d["isa"] = machine.table->isa;
   d["dtype"] = name_of(dtype);
   d["precision"] = precision.is_none() ? py::object(py::str(default_precision())) : precision;

@@ -1,11 +1,13 @@
 // Losses with their gradients by the prediction.
 #include "cpu/losses.h"
 #include "python/elementwise_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {
 
 py::array read_target(const py::object& object) {
+  Place::host().require(object, "cross_entropy", "target");
   const auto numpy = py::module_::import("numpy");
   const bool listed = is_sequence(object) && !py::hasattr(object, "__dlpack__");
   return as_numpy(listed ? py::object(numpy.attr("asarray")(object)) : object, "cross_entropy", "target");

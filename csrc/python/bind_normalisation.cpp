@@ -6,6 +6,7 @@
 #include "cpu/response_norm.h"
 #include "python/conv_arguments.h"
 #include "python/elementwise_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {
@@ -60,7 +61,7 @@ Array read_channels(const py::object& object, const char* function, const char* 
 Values read_values(const py::object& object, const char* function, const char* name, const Array& x,
                    std::int64_t channels, double otherwise) {
   if (object.is_none()) return Values(static_cast<std::size_t>(channels), otherwise);
-  return to_values(read_channels(object, function, name, x, channels, false).object());
+  return to_values(read_channels(object, function, name, x, channels, false).numpy());
 }
 
 // A running statistic: read, and written back in place.
@@ -157,9 +158,9 @@ py::tuple batch_norm_grad(const py::object& dy_object, const py::object& x_objec
   const Array dy = read_like(dy_object, function, "dy", x);
   const Extents e(function, x, data_format);
   const Values weight = read_values(weight_object, function, "weight", x, e.channels, 1);
-  const Values mean = to_values(read_channels(mean_object, function, "mean", x, e.channels, true).object());
+  const Values mean = to_values(read_channels(mean_object, function, "mean", x, e.channels, true).numpy());
   const Values inv_std =
-      to_values(read_channels(inv_std_object, function, "inv_std", x, e.channels, true).object());
+      to_values(read_channels(inv_std_object, function, "inv_std", x, e.channels, true).numpy());
   py::array dx = new_array(function, x.shape(), x.numpy_dtype());
   void* data = dx.mutable_data();
   Values dweight(weight.size()), dbias(weight.size());

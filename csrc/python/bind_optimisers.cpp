@@ -22,7 +22,7 @@ class StepArrays {
   void* state(const py::object& object, const char* name) const {
     if (object.is_none()) return nullptr;
     const Array a = read_in_place(object, function_, name);
-    return read_like(a.object(), function_, name, param_).data();
+    return read_like(a.numpy(), function_, name, param_).data();
   }
   double number(const char* name, const py::object& value) const {
     return read_number(function_, name, value);

@@ -2,45 +2,46 @@
 #include <algorithm>
 
 #include "core/checked.h"
-#include "python/call_log.h"
+#include "python/call.h"
 #include "python/padding.h"
 #include "python/pool_arguments.h"
+#include "python/result.h"
 
 namespace fastconv::python {
 namespace {
 
 // y, or (y, indices).
-py::object run_pool(const std::string& function, CallLog* log, const PoolInput& x, const PoolShape& shape,
-                    const PoolProblem& problem, PoolOperation operation, double p, bool return_indices,
-                    const Shape& result_shape, const py::object& out) {
-  if (log->wanted()) log->say({&x.array}, "to " + shape_text(result_shape));
-  Result y(out, result_shape, x.array.numpy_dtype(), x.array.dtype(), function.c_str(), {&x.array});
-  py::object indices = py::none();
-  std::int64_t* positions = nullptr;
+py::object run_pool(Call* call, const PoolInput& x, const PoolShape& shape, const PoolProblem& problem,
+                    PoolOperation operation, double p, bool return_indices, const Shape& result_shape,
+                    const py::object& out) {
+  if (call->logged()) call->say({&x.array}, "to " + shape_text(result_shape));
+  Result y(out, result_shape, x.array, {&x.array});
+  NewArray indices{py::none(), nullptr};
   if (return_indices) {
-    require_indexable(function, problem);
-    py::array array = new_array(function, result_shape, py::dtype::of<std::int64_t>());
-    positions = static_cast<std::int64_t*>(array.mutable_data());
-    indices = std::move(array);
+    require_indexable(call->function(), problem);
+    indices = new_indices(x.array, result_shape);
   }
-  const ImageView result = pool_view(
-      y.data(), y.dtype(), shape, {problem.axis[0].output, problem.axis[1].output, problem.axis[2].output});
-  without_gil(function,
-              [&] { cpu::pool(problem, operation, p, x.view, result, positions, shape.channels_last); });
+  const ImageView result =
+      pool_view(y.data(), x.array.dtype(), shape,
+                {problem.axis[0].output, problem.axis[1].output, problem.axis[2].output});
+  call->run([&] {
+    call->backend().pool(problem, operation, p, x.view, result, static_cast<std::int64_t*>(indices.data),
+                         shape.channels_last);
+  });
   const py::object pooled = y.finish();
-  return return_indices ? py::object(py::make_tuple(pooled, indices)) : pooled;
+  return return_indices ? py::object(py::make_tuple(pooled, indices.object)) : pooled;
 }
 
 py::object max_pool(int rank, const py::object& x, const py::object& kernel_size, const py::object& stride,
                     const py::object& padding, const py::object& dilation, const py::object& ceil_mode,
                     const py::object& return_indices, const py::object& data_format, const py::object& out) {
   const std::string function = ranked_name("max_pool", rank);
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const PoolShape shape = read_pool_shape(function, "x", array.shape(), rank, data_format);
   const PoolProblem problem =
       read_sliding(function, shape, kernel_size, stride, padding, dilation, ceil_mode);
-  return run_pool(function, &log, pool_input(array, shape), shape, problem, PoolOperation::max, 0,
+  return run_pool(&call, pool_input(array, shape), shape, problem, PoolOperation::max, 0,
                   read_flag(function, "return_indices", return_indices), shape.pooled(problem), out);
 }
 
@@ -49,12 +50,12 @@ py::object avg_pool(int rank, const py::object& x, const py::object& kernel_size
                     const py::object& count_include_pad, const py::object& divisor_override,
                     const py::object& data_format, const py::object& out) {
   const std::string function = ranked_name("avg_pool", rank);
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const PoolShape shape = read_pool_shape(function, "x", array.shape(), rank, data_format);
   PoolProblem problem = read_sliding(function, shape, kernel_size, stride, padding, dilation, ceil_mode);
   read_divisor(function, count_include_pad, divisor_override, &problem);
-  return run_pool(function, &log, pool_input(array, shape), shape, problem, PoolOperation::mean, 0, false,
+  return run_pool(&call, pool_input(array, shape), shape, problem, PoolOperation::mean, 0, false,
                   shape.pooled(problem), out);
 }
 
@@ -62,13 +63,13 @@ py::object lp_pool(int rank, const py::object& x, const py::object& p, const py:
                    const py::object& stride, const py::object& padding, const py::object& ceil_mode,
                    const py::object& data_format) {
   const std::string function = ranked_name("lp_pool", rank);
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const PoolShape shape = read_pool_shape(function, "x", array.shape(), rank, data_format);
   const double norm = read_norm(function, p);
   const PoolProblem problem =
       read_sliding(function, shape, kernel_size, stride, padding, py::int_(1), ceil_mode);
-  return run_pool(function, &log, pool_input(array, shape), shape, problem, PoolOperation::power, norm, false,
+  return run_pool(&call, pool_input(array, shape), shape, problem, PoolOperation::power, norm, false,
                   shape.pooled(problem), py::none());
 }
 
@@ -76,31 +77,31 @@ py::object adaptive_pool(const char* base, PoolOperation operation, int rank, co
                          const py::object& output_size, const py::object& return_indices,
                          const py::object& data_format) {
   const std::string function = ranked_name(base, rank);
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const PoolShape shape = read_pool_shape(function, "x", array.shape(), rank, data_format);
   const PoolProblem problem = read_adaptive(function, shape, output_size);
-  return run_pool(function, &log, pool_input(array, shape), shape, problem, operation, 0,
+  return run_pool(&call, pool_input(array, shape), shape, problem, operation, 0,
                   read_flag(function, "return_indices", return_indices), shape.pooled(problem), py::none());
 }
 
 py::object global_pool_of(const std::string& function, PoolOperation operation, const py::object& x,
                           const py::object& keepdims, const py::object& data_format) {
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const ReshapedPool r = global_pool(function, "x", array.shape(), keepdims, data_format);
-  return run_pool(function, &log, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false,
-                  r.result, py::none());
+  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false, r.result,
+                  py::none());
 }
 
 py::object channel_pool_of(const std::string& function, PoolOperation operation, const py::object& x,
                            const py::object& pool_size, const py::object& stride,
                            const py::object& data_format) {
-  CallLog log(function.c_str());
-  const Array array(x, function.c_str(), "x");
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x");
   const ReshapedPool r = channel_pool(function, "x", array.shape(), pool_size, stride, data_format);
-  return run_pool(function, &log, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false,
-                  r.result, py::none());
+  return run_pool(&call, reshaped_input(array, r.shape), r.shape, r.problem, operation, 0, false, r.result,
+                  py::none());
 }
 
 // The sizes that a max_unpool gives back: those that the pool reads without a remainder, or the caller's,
@@ -146,21 +147,20 @@ py::object max_unpool(int rank, const py::object& x, const py::object& indices, 
                       const py::object& stride, const py::object& padding, const py::object& output_size,
                       const py::object& data_format) {
   const std::string function = ranked_name("max_unpool", rank);
-  CallLog log(function.c_str());
-  const Array array = Array(x, function.c_str(), "x").contiguous();
+  Call call(function.c_str(), x, "x");
+  const Array array = call.read(x, "x").contiguous();
   const PoolShape shape = read_pool_shape(function, "x", array.shape(), rank, data_format);
-  const py::array positions = read_indices(function, indices, array.shape(), "x");
+  const Memory positions = read_indices(call, indices, array.shape(), "x");
   std::int64_t size[kAxes];
   read_unpooled(function, shape, kernel_size, stride, padding, output_size, size);
   const Shape result = shape.with(shape.channels, size);
-  if (log.wanted()) log.say({&array}, "to " + shape_text(result));
-  py::array y = new_array(function, result, array.numpy_dtype());
-  const cpu::PoolPositions scatter = {
-      function.c_str(), pool_view(array.data(), array.dtype(), shape, shape.size),
-      pool_view(y.mutable_data(), array.dtype(), shape, size),
-      static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
-  without_gil(function, [&] { cpu::scatter_values(scatter); });
-  return y;
+  if (call.logged()) call.say({&array}, "to " + shape_text(result));
+  const NewArray y = new_like(array, result);
+  const PoolPositions scatter = {call.function(), pool_view(array.data(), array.dtype(), shape, shape.size),
+                                 pool_view(y.data, array.dtype(), shape, size),
+                                 static_cast<const std::int64_t*>(positions.data()), shape.channels_last};
+  call.run([&] { call.backend().scatter_values(scatter); });
+  return y.object;
 }
 
 }  // namespace

@@ -4,13 +4,14 @@
 #include <cstring>
 #include <optional>
 
-#include "core/backend.h"
 #include "core/buffer_pool.h"
+#include "cpu/backend.h"
 #include "cpu/convolution.h"
 #include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 #include "python/array.h"
+#include "python/backend_factory.h"
 
 namespace fastconv::python {
 namespace {
@@ -82,7 +83,6 @@ py::dict config() {
   d["isa"] = cpu::active_table().isa;
   d["isas"] = cpu::available_isas();
   d["threads"] = cpu::num_threads();
-  d["cuda"] = cuda::available();
   return d;
 }
 
@@ -113,12 +113,14 @@ void bind_runtime(py::module_& m) {
   });
   m.def("get_num_threads", &cpu::num_threads);
   m.def("as_array", [](const std::string& function, const std::string& name, const py::object& value) {
-    return Array(value, function.c_str(), name.c_str()).object();
+    return Array(value, function.c_str(), name.c_str()).numpy();
   });
   m.def("isa", [] { return std::string(cpu::active_table().isa); });
   m.def("available_isas", [] { return py::tuple(py::cast(cpu::available_isas())); });
   m.def("set_isa", &cpu::set_isa);
   m.def("config", &config);
+  m.def("use_cuda_module", &use_cuda_module);
+  m.attr("cpu_backend") = py::capsule(&cpu::backend(), kCpuBackend);
   m.def("clear_cache", [] {
     cpu::forget_calls();
     clear_pool();

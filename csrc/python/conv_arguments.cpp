@@ -138,20 +138,18 @@ void ConvCall::complete(const Shape& x_shape, const Shape& filter_shape) {
   complete(batched ? x_shape[0] : 1, channels_last ? x_shape.back() : x_shape[first], size, filter_shape);
 }
 
-cpu::Plan ConvCall::plan(Direction direction, Dtype dtype) const {
-  return cpu::select_algorithm(function, problem, direction, dtype, precision, algorithm,
-                               cpu::Machine::current());
+std::unique_ptr<ConvRoute> ConvCall::route(Backend& backend, Direction direction, Dtype dtype) const {
+  return backend.conv_route(function, problem, direction, dtype, precision, algorithm);
 }
 
 std::string route_text(Precision precision, const std::string& route) {
   return std::string(kPrecisions[static_cast<int>(precision)]) + ": " + route;
 }
 
-std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w) {
-  if (!plan_x && !plan_w) return "no product";
-  if (!plan_x || !plan_w) return cpu::name_of((plan_x ? plan_x : plan_w)->algorithm);
-  const std::string dx = cpu::name_of(plan_x->algorithm), dw = cpu::name_of(plan_w->algorithm);
-  return dx == dw ? dx : dx + " (dx), " + dw + " (dw)";
+std::string routes_text(const char* dx, const char* dw) {
+  if (!dx && !dw) return "no product";
+  if (!dx || !dw) return dx ? dx : dw;
+  return std::string(dx) == dw ? dx : std::string(dx) + " (dx), " + dw + " (dw)";
 }
 
 }  // namespace fastconv::python

@@ -7,8 +7,7 @@
 
 #include "core/activation_names.h"
 #include "core/conv_problem.h"
-#include "cpu/elementwise.h"
-#include "cpu/select_algorithm.h"
+#include "core/product_kind.h"
 #include "python/array.h"
 
 namespace fastconv::python {
@@ -35,7 +34,7 @@ struct ConvCall {
   ImageView complete(const Array& x, const Shape& filter_shape);
   // The same from shapes alone.
   void complete(const Shape& x_shape, const Shape& filter_shape);
-  cpu::Plan plan(Direction direction, Dtype dtype) const;
+  std::unique_ptr<ConvRoute> route(Backend& backend, Direction direction, Dtype dtype) const;
   // What the call itself, and the gradient by its images, is of the problem.
   Direction forward_direction() const { return transposed ? Direction::input_gradient : Direction::forward; }
   Direction adjoint_direction() const { return transposed ? Direction::forward : Direction::input_gradient; }
@@ -64,8 +63,8 @@ struct ConvCall {
 // What the call log says of how products are computed; `route` names the algorithm or algorithms.
 std::string route_text(Precision precision, const std::string& route);
 
-// The routes of a gradient: one name, or both where they differ.
-std::string routes_text(const std::optional<cpu::Plan>& plan_x, const std::optional<cpu::Plan>& plan_w);
+// The routes of a gradient, null for what is not wanted: one name, or both where they differ.
+std::string routes_text(const char* dx, const char* dw);
 
 void bind_explain(py::module_& m);
 

@@ -20,11 +20,11 @@ Array read_in_place(const py::object& object, const char* function, const char* 
                          std::string(py::str(py::type::handle_of(object).attr("__name__"))));
   }
   const Array a(object, function, name);
-  if (!a.object().is(object) || !a.c_contiguous()) {
+  if (!a.numpy().is(object) || !a.c_contiguous()) {
     throw py::value_error(where +
                           " is changed in place and must be C-contiguous, aligned and in native byte order");
   }
-  if (!a.object().writeable()) throw py::value_error(where + " is changed in place, but is read-only");
+  if (!a.numpy().writeable()) throw py::value_error(where + " is changed in place, but is read-only");
   return a;
 }
 

@@ -133,10 +133,10 @@ PoolProblem read_adaptive(const std::string& function, const PoolShape& shape,
 }
 
 void require_indexable(const std::string& function, const PoolProblem& problem) {
-  if (problem.positions() <= cpu::kMostIndexedPositions) return;
+  if (problem.positions() <= kMostIndexedPositions) return;
   throw py::value_error(function + ": a plane has " + std::to_string(problem.positions()) +
                         " elements, but the indices of maxima are for at most " +
-                        std::to_string(cpu::kMostIndexedPositions));
+                        std::to_string(kMostIndexedPositions));
 }
 
 double read_norm(const std::string& function, const py::object& p) {
@@ -152,24 +152,17 @@ double read_norm(const std::string& function, const py::object& p) {
   return value;
 }
 
-py::array read_indices(const std::string& function, const py::object& indices, const Shape& shape,
-                       const char* like) {
-  const py::array array = as_numpy(indices, function.c_str(), "indices");
-  if (array.dtype().kind() != 'i' || array.itemsize() != 8) {
-    throw py::type_error(function + ": indices has dtype " + std::string(py::str(array.dtype())) +
-                         ", expected int64");
+Memory read_indices(const Call& call, const py::object& indices, const Shape& shape, const char* like) {
+  Memory memory(indices, call.place(), call.function(), "indices");
+  if (memory.element() != Element::int64)
+    throw py::type_error(memory.where() + " has dtype " + memory.dtype_text() + ", expected int64");
+  if (memory.shape() != shape) {
+    throw py::value_error(memory.where() + " has shape " + shape_text(memory.shape()) +
+                          ", expected that of " + like + ", " + shape_text(shape));
   }
-  const Shape got(array.shape(), array.shape() + array.ndim());
-  if (got != shape) {
-    throw py::value_error(function + ": indices has shape " + shape_text(got) + ", expected that of " + like +
-                          ", " + shape_text(shape));
-  }
-  const bool ready = (array.flags() & py::array::c_style) &&
-                     py::dtype::of<std::int64_t>().is(array.dtype()) &&
-                     reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(std::int64_t) == 0;
-  if (ready) return array;
-  return py::cast<py::array>(
-      py::module_::import("numpy").attr("require")(array, py::dtype::of<std::int64_t>(), "CA"));
+  memory.make_regular();
+  memory.make_contiguous();
+  return memory;
 }
 
 void require_shape(const std::string& function, const Array& array, const Shape& expected) {

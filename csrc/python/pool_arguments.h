@@ -3,9 +3,9 @@
 
 #include <string>
 
+#include "core/pool_operation.h"
 #include "core/pool_problem.h"
-#include "cpu/pool.h"
-#include "python/array.h"
+#include "python/call.h"
 
 namespace fastconv::python {
 
@@ -49,8 +49,7 @@ void require_indexable(const std::string& function, const PoolProblem& problem);
 double read_norm(const std::string& function, const py::object& p);
 
 // int64, C-contiguous, of the given shape.
-py::array read_indices(const std::string& function, const py::object& indices, const Shape& shape,
-                       const char* like);
+Memory read_indices(const Call& call, const py::object& indices, const Shape& shape, const char* like);
 void require_shape(const std::string& function, const Array& array, const Shape& expected);
 
 // A pool whose arrays are not (N, C, *spatial) to the kernels: `shape` is the input as they see it, `result`

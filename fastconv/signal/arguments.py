@@ -14,7 +14,8 @@ Array: TypeAlias = NDArray[Any]
 def as_array(operation: str, name: str, value: ArrayLike) -> Array:
     """Take an argument as an array that can be convolved: not empty, of at least one axis, floating."""
     try:
-        given: Any = value if hasattr(value, "__dlpack__") else np.asarray(value)
+        foreign = hasattr(value, "__dlpack__") or hasattr(value, "__cuda_array_interface__")
+        given: Any = value if foreign else np.asarray(value)
     except (TypeError, ValueError) as error:  # lists of lists of several lengths
         raise TypeError(f"{operation}: {name} can't be read as a NumPy array: {error}") from error
     array = _core.as_array(operation, name, given)

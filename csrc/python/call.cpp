@@ -1,4 +1,4 @@
-#include "python/call_log.h"
+#include "python/call.h"
 
 #include <atomic>
 #include <cstdio>
@@ -18,20 +18,23 @@ void set_verbose_callback(const py::object& callback) {
   Py_XDECREF(callback_object.exchange(fresh));
 }
 
-CallLog::CallLog(const char* function) : wanted_(callback_object.load() != nullptr) {
-  if (!wanted_) return;
+Call::Call(const char* function, const py::object& first, const char* name)
+    : function_(function), logged_(callback_object.load() != nullptr), place_(first, function, name) {
+  if (!logged_) return;
   text_ = function;
   start_ = std::chrono::steady_clock::now();
 }
 
-void CallLog::say(std::initializer_list<const Array*> arrays, const std::string& how) {
+void Call::say(std::initializer_list<const Array*> arrays, const std::string& how) {
   for (const Array* a : arrays) text_ += std::string(" ") + a->name() + "=" + shape_text(a->shape());
-  text_ += std::string(" ") + name_of((*arrays.begin())->dtype()) + " " + how + " on " +
-           cpu::active_table().isa + ", " + std::to_string(cpu::num_threads()) + " threads,";
+  const std::string where = place_.on_host() ? std::string(cpu::active_table().isa) + ", " +
+                                                   std::to_string(cpu::num_threads()) + " threads"
+                                             : place_.text();
+  text_ += std::string(" ") + name_of((*arrays.begin())->dtype()) + " " + how + " on " + where + ",";
 }
 
-CallLog::~CallLog() {
-  PyObject* callback = wanted_ ? callback_object.load() : nullptr;
+Call::~Call() {
+  PyObject* callback = logged_ ? callback_object.load() : nullptr;
   if (!callback || PyErr_Occurred()) return;
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start_;
   char time[32];

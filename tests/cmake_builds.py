@@ -58,12 +58,12 @@ def _folder() -> Path:
 
 
 @functools.cache
-def _build(name: str, *options: str) -> Path:
+def _build(name: str, *options: str, target: str = "all") -> Path:
     folder = _folder() / name
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     common = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF"]
     run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, *common, *options])
-    run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0)))])
+    run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0))), "--target", target])
     return folder
 
 
@@ -99,6 +99,21 @@ def emulated() -> Path:
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
     )
+
+
+def cuda_emulated() -> Path:
+    """Build the module `_cuda_emulated`, the CUDA back end's own kernels run by an executor on this CPU."""
+    require("cmake")
+    pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
+    build = _build(
+        "cuda-emulated",
+        "-DFASTCONV_CUDA_EMULATED=ON",
+        "-DSKBUILD=ON",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        target="_cuda_emulated",
+    )
+    return next(build.rglob(f"_cuda_emulated{sysconfig.get_config_var('EXT_SUFFIX')}"))
 
 
 @functools.cache

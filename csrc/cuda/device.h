@@ -7,7 +7,7 @@
 //   struct Kernel {
 //     struct Arguments { ... };                                      // plain data, at most 4 KiB
 //     static constexpr int kThreads = 256;                           // of a block; grids and blocks have one
-//     axis FASTCONV_DEVICE static void run(const Arguments& a);           // what one thread does
+//     FASTCONV_DEVICE static void run(const Arguments& a);           // what one thread does
 //   };
 //
 // and launch.h starts it.
@@ -40,6 +40,11 @@ FASTCONV_DEVICE std::int64_t block_count() { return gridDim.x; }
 FASTCONV_DEVICE void* shared_memory() {
   extern __shared__ __align__(1024) unsigned char fastconv_shared_memory[];
   return fastconv_shared_memory;
+}
+
+// What instructions take for a pointer into it.
+FASTCONV_DEVICE std::uint32_t shared_address(const void* at) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(at));
 }
 
 FASTCONV_DEVICE void barrier() { __syncthreads(); }

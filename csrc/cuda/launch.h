@@ -22,7 +22,7 @@ void launch(Stream, std::int64_t blocks, std::int64_t shared_bytes, const typena
 #else
 
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads)
+__global__ void __launch_bounds__(Kernel::kThreads, 1)
     enter(const __grid_constant__ typename Kernel::Arguments arguments) {
   Kernel::run(arguments);
 }

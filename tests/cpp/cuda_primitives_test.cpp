@@ -6,11 +6,10 @@
 #include "cuda/launch.h"
 #include "device_array.h"
 #include "warp_product_kernels.h"
+#include "warpgroup_checks.h"
 
 namespace fastconv::test {
 namespace {
-
-using std::int64_t;
 
 template <int kMatrices, bool kTransposed>
 void check_load_matrices() {
@@ -102,5 +101,10 @@ int main() {
   check_pipelined_products<BFloat16>();
   check_pipelined_products<Float16>();
   check_pipelined_products<Tf32>();
+  if (cuda::device(0).capability == 90) {
+    check_tensor_copies();
+    check_warpgroup_products();
+    check_convolutions();
+  }
   return finish("CUDA primitives");
 }

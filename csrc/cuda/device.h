@@ -1,6 +1,7 @@
 // The hardware that kernels stand on: who a thread is, shared memory, barriers, shuffles, integer atomics. A
-// kernel takes all of it from here, so that its own source also runs on the CPU, where FASTCONV_EMULATED puts
-// the twin of emulation/device.h in place of the device.
+// kernel takes all of it from here and from the headers of single subjects beside this one (async_copy.h,
+// tensor_core.h, warp_roles.h, mbarrier.h, tensor_copy.h, wgmma.h), so that its own source also runs on the
+// CPU, where FASTCONV_EMULATED puts the twins of emulation/ in place of the device.
 //
 // A kernel is a struct:
 //

@@ -22,7 +22,7 @@ void launch(Stream, std::int64_t blocks, std::int64_t shared_bytes, const typena
 #else
 
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads, 1)
+__global__ void __launch_bounds__(Kernel::kThreads, 1)  // without the 1, setmaxnreg would be ignored
     enter(const __grid_constant__ typename Kernel::Arguments arguments) {
   Kernel::run(arguments);
 }

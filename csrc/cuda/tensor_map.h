@@ -25,6 +25,8 @@ namespace fastconv::cuda {
 
 constexpr int kMostMapAxes = 5;
 
+// rounded_to_tf32: of float32, to nearest, ties to even; the specification has no more than these words on
+// it.
 enum class MapElement { bits16, bits32, rounded_to_tf32 };
 
 constexpr int size_of(MapElement e) { return e == MapElement::bits16 ? 2 : 4; }

@@ -166,6 +166,30 @@ struct BulkCopy {
   }
 };
 
+// Copies over what the neighbour reads, who may still do so.
+template <bool kBulk, bool kBarrier>
+struct CopyOverReadMemory {
+  static constexpr int kThreads = 32;
+  template <class A>
+  static float run(const A& a) {
+    const int i = thread_index();
+    auto* const done = reinterpret_cast<Mbarrier*>(shared_floats() + 1024);
+    shared_floats()[i] = static_cast<float>(i);
+    if (i == 0) init_mbarrier(done, 1);
+    barrier();
+    const float read = shared_floats()[(i + 1) % kThreads];
+    if (kBarrier) barrier();
+    if (!kBulk) {
+      copy_async<4>(shared_floats() + i, a.in, 4);
+    } else if (i == 0) {
+      arrive_expecting(done, 8 * 128);
+      copy_tile(shared_floats(), a.map, done, {0, 2});
+      wait_for_phase(done, 0);
+    }
+    return read;
+  }
+};
+
 struct NobodyInitialised {
   static constexpr int kThreads = 32;
   template <class A>
@@ -246,6 +270,8 @@ void check_async_copies() {
   CHECK((gives<AsyncCopies<1, true>>(next)), "copies");
   CHECK((!gives<AsyncCopies<2, true>>(next)), "a wait for fewer copies goes unseen");
   CHECK((!gives<AsyncCopies<0, false>>(next)), "a missing barrier behind copies goes unseen");
+  CHECK((gives<CopyOverReadMemory<false, true>>(next)), "a copy over what was read");
+  CHECK((!gives<CopyOverReadMemory<false, false>>(next)), "a copy over what is still read goes unseen");
   CHECK(is_refused<MisalignedCopy>(), "a misaligned copy");
   CHECK(is_refused<CopyBeyondMemory>(), "a copy beyond the block's memory");
 }
@@ -256,6 +282,9 @@ void check_bulk_copies() {
   CHECK((gives<BulkCopy<kBytes, true>>(second_row)), "a bulk copy");
   CHECK((is_refused<BulkCopy<kBytes + 16, true>>()), "a phase that expects more than comes");
   CHECK((is_refused<BulkCopy<kBytes, false>>()), "a block ends before its copy");
+  const auto next = [](int i) { return static_cast<float>((i + 1) % 32); };
+  CHECK((gives<CopyOverReadMemory<true, true>>(next)), "a bulk copy over what was read");
+  CHECK((!gives<CopyOverReadMemory<true, false>>(next)), "a bulk copy over what is still read goes unseen");
   CHECK(is_refused<NobodyInitialised>(), "an mbarrier without initialisation");
   CHECK(gives<Arrivals<32>>([](int) { return 1.0f; }), "arrivals");
   CHECK(is_refused<Arrivals<33>>(), "too few arrivals");

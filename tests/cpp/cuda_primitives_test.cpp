@@ -91,6 +91,13 @@ void check_pipelined_products() {
 int main() {
   using namespace fastconv;
   using namespace fastconv::test;
+#ifndef FASTCONV_EMULATED
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::puts("CUDA primitives: skipped, there is no GPU");
+    return 77;
+  }
+#endif
   check_load_matrices<1, false>();
   check_load_matrices<2, false>();
   check_load_matrices<4, false>();
@@ -103,6 +110,7 @@ int main() {
   check_pipelined_products<Tf32>();
   if (cuda::device(0).capability == 90) {
     check_tensor_copies();
+    check_copy_rounds_to_tf32();
     check_warpgroup_products();
     check_convolutions();
   }

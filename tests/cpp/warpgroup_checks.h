@@ -142,6 +142,23 @@ inline void check_tensor_copies() {
                        {1, 1, 2});
 }
 
+inline void check_copy_rounds_to_tf32() {
+  using Kernel = CopyKernel<2, false>;
+  const float values[8] = {
+      1 + 0x1p-11f, 1 + 0x1.8p-10f, 1 + 0x1.1p-11f, -1 - 0x1p-12f, 0.5f, 0, -0x1.fffp0f, 3};
+  const float expected[8] = {1, 1 + 0x1p-9f, 1 + 0x1p-10f, -1, 0.5f, 0, -2, 3};
+  DeviceArray<float> x(8);
+  for (int i = 0; i < 8; ++i) x[i] = values[i];
+  const MappedTensor tensor{x.data(), MapElement::rounded_to_tf32, 2, {8, 1}, {4, 32}};
+  DeviceArray<std::uint32_t> result(8);
+  launch<Kernel>(nullptr, 1, Kernel::kBarrierBytes + 32,
+                 {map_tiles(tensor, {8, 1}, Swizzle::none), {0, 0}, {}, 32, result.data()});
+  wait(nullptr);
+  for (int i = 0; i < 8; ++i)
+    CHECK(of_bits(result[i]) == expected[i], "%a is %a", static_cast<double>(values[i]),
+          static_cast<double>(of_bits(result[i])));
+}
+
 template <class T, int kColumns, Major kA = Major::k, Major kB = Major::k>
 void check_warpgroup_product() {
   using Kernel = WarpgroupProductKernel<T, kColumns, kA, kB>;

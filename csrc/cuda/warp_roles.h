@@ -37,8 +37,8 @@ FASTCONV_DEVICE void barrier_of(int which, int threads) {
 
 // A thread of the warpgroup, all of which call this, has at most so many registers from here on: a multiple
 // of 8 from 24 to 256 (PTX ISA, "setmaxnreg"; sm_90a). keep_registers gives the others back to the block, and
-// take_registers waits until there are enough. The kernel must say how many it starts with: its
-// __launch_bounds__ do.
+// take_registers waits until there are enough. The kernel has a kResidentBlocks, else the compiler ignores
+// both.
 template <int kCount>
 FASTCONV_DEVICE void keep_registers() {
   static_assert(kCount % 8 == 0 && kCount >= 24 && kCount <= 256);

@@ -120,7 +120,7 @@ struct ConvolutionKernel {
     int out[3], filter[3], lower[3], stride[3], dilation[3];  // W, H, D
   };
   static constexpr int kStages = 3, kM = 64, kProducer = 0, kConsumer = 1;
-  static constexpr int kThreads = 2 * kWarpgroup;
+  static constexpr int kThreads = 2 * kWarpgroup, kResidentBlocks = 1;
   static constexpr int kDepth = 128 / static_cast<int>(sizeof(T)), kStep = 32 / static_cast<int>(sizeof(T));
   static constexpr int kBytesA = kM * 128, kBytesB = (kColumns + 7) / 8 * 1024,
                        kStageBytes = kBytesA + kBytesB;

@@ -7,7 +7,7 @@
 //
 //   struct Kernel {
 //     struct Arguments { ... };                                      // plain data, at most 4 KiB
-//     static constexpr int kThreads = 256;                           // of a block, along one axis, as blocks lie
+//     static constexpr int kThreads = 256;                           // of a block; both have one axis
 //     static constexpr int kResidentBlocks = 2;                      // may stand here: so many fit at once
 //     FASTCONV_DEVICE static void run(const Arguments& a);           // what one thread does
 //   };

@@ -1,13 +1,15 @@
 // The hardware that kernels stand on: who a thread is, shared memory, barriers, shuffles, integer atomics. A
-// kernel takes all of it from here, so that its own source also runs on the CPU, where FASTCONV_EMULATED puts
-// the twin of emulation/device.h in place of the device.
+// kernel takes all of it from here and from the headers of single subjects beside this one (async_copy.h,
+// tensor_core.h, warp_roles.h, mbarrier.h, tensor_copy.h, wgmma.h), so that its own source also runs on the
+// CPU, where FASTCONV_EMULATED puts the twins of emulation/ in place of the device.
 //
 // A kernel is a struct:
 //
 //   struct Kernel {
 //     struct Arguments { ... };                                      // plain data, at most 4 KiB
-//     static constexpr int kThreads = 256;                           // of a block; grids and blocks have one
-//     axis FASTCONV_DEVICE static void run(const Arguments& a);           // what one thread does
+//     static constexpr int kThreads = 256;                           // of a block; both have one axis
+//     static constexpr int kResidentBlocks = 2;                      // may stand here: so many fit at once
+//     FASTCONV_DEVICE static void run(const Arguments& a);           // what one thread does
 //   };
 //
 // and launch.h starts it.
@@ -40,6 +42,11 @@ FASTCONV_DEVICE std::int64_t block_count() { return gridDim.x; }
 FASTCONV_DEVICE void* shared_memory() {
   extern __shared__ __align__(1024) unsigned char fastconv_shared_memory[];
   return fastconv_shared_memory;
+}
+
+// What instructions take for a pointer into it.
+FASTCONV_DEVICE std::uint32_t shared_address(const void* at) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(at));
 }
 
 FASTCONV_DEVICE void barrier() { __syncthreads(); }

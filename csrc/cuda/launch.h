@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "cuda/device.h"
 #include "cuda/runtime.h"
@@ -21,8 +22,15 @@ void launch(Stream, std::int64_t blocks, std::int64_t shared_bytes, const typena
 
 #else
 
+// Kernel::kResidentBlocks, or 0 where a kernel leaves that open.
+template <class Kernel, class = void>
+constexpr int kResidentBlocks = 0;
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads)
+constexpr int kResidentBlocks<Kernel, std::void_t<decltype(Kernel::kResidentBlocks)> > =
+    Kernel::kResidentBlocks;
+
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, kResidentBlocks<Kernel>)
     enter(const __grid_constant__ typename Kernel::Arguments arguments) {
   Kernel::run(arguments);
 }

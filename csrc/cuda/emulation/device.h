@@ -21,6 +21,7 @@ inline int thread_index() { return emulation::thread(); }
 inline std::int64_t block_index() { return emulation::block(); }
 inline std::int64_t block_count() { return emulation::blocks(); }
 inline void* shared_memory() { return emulation::shared(); }
+inline std::uint32_t shared_address(const void* at) { return emulation::shared_address(at); }
 inline void barrier() { emulation::wait_for_block(); }
 
 template <class T>
@@ -29,7 +30,6 @@ T shuffle_xor(T value, int mask) {
   T other;
   const void* from = emulation::publish(&value, sizeof value, (thread_index() % kWarp) ^ mask);
   std::memcpy(&other, from, sizeof other);
-  emulation::wait_for_warp();  // before a slot is written again
   return other;
 }
 

@@ -1,5 +1,6 @@
 #include "cuda/emulation/executor.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstring>
@@ -22,8 +23,11 @@ struct Meeting {
   std::int64_t rounds = 0;
 };
 
+// A context begins a fiber; from then on it is left and entered by jumps, which make no system call.
 struct Fiber {
   ucontext_t context;
+  jmp_buf place;
+  bool begun = false;
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
   int index = 0;
   bool ended = false;
@@ -53,7 +57,7 @@ struct Grid {
   Meeting meeting, groups[kGroupBarriers];
   std::vector<Deferred> deferred;
   bool any = false;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   Fiber* running = nullptr;
   std::int64_t progress = 0;  // arrivals, ends and yields that found something new
   std::exception_ptr failure;
@@ -62,7 +66,18 @@ struct Grid {
 thread_local Grid* grid = nullptr;
 thread_local bool downwards = false;
 
-void leave() { swapcontext(&grid->running->context, &grid->scheduler); }
+void leave() {
+  if (_setjmp(grid->running->place) == 0) _longjmp(grid->scheduler, 1);
+}
+
+// Returns when the fiber leaves or ends.
+void run_fiber(Grid* g, Fiber* f) {
+  g->running = f;
+  if (_setjmp(g->scheduler) != 0) return;
+  if (f->begun) _longjmp(f->place, 1);
+  f->begun = true;
+  setcontext(&f->context);
+}
 
 void enter_fiber() {
   Grid* g = grid;
@@ -73,7 +88,7 @@ void enter_fiber() {
   }
   g->running->ended = true;
   ++g->progress;
-  swapcontext(&g->running->context, &g->scheduler);
+  _longjmp(g->scheduler, 1);
 }
 
 Warp& own_warp() { return grid->warps[static_cast<std::size_t>(grid->running->index / kWarp)]; }
@@ -98,7 +113,7 @@ void begin_block(Grid* g) {
     g->warps[w].meeting = {rest < kWarp ? rest : kWarp, 0, 0};
   }
   for (Fiber& f : g->fibers) {
-    f.ended = false;
+    f.begun = f.ended = false;
     f.turn = 0;
     f.states.clear();
     getcontext(&f.context);
@@ -118,8 +133,7 @@ void run_block(Grid* g) {
     for (std::size_t i = 0; i < count; ++i) {
       Fiber& f = g->fibers[downwards ? count - 1 - i : i];
       if (f.ended) continue;
-      g->running = &f;
-      swapcontext(&g->scheduler, &f.context);
+      run_fiber(g, &f);
       if (g->failure) std::rethrow_exception(g->failure);
       if (!f.ended) ++live;
     }

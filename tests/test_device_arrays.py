@@ -49,7 +49,8 @@ class DlpackArray(DeviceArray):
     def __dlpack__(self, *, stream, **keywords):
         self.asked.append(stream)
         if self.memory.dtype == BFLOAT16:
-            return Producer(self.memory, version=1).__dlpack__()
+            self.producer = Producer(self.memory, version=1)  # has what the capsule points at
+            return self.producer.__dlpack__()
         return self.memory.__dlpack__(**keywords)
 
 

@@ -227,7 +227,7 @@ struct Product {
     float* const a = shared_floats();
     for (int i = thread_index(); i < 64 * 32 * 2; i += kThreads) a[i] = 1;
     barrier();
-    float d[4];
+    float d[4] = {8, 8, 8, 8};
     if (kFence) wgmma_fence();
     wgmma<Tf32, 8>(d, matrix_descriptor(a, 0, 1024), matrix_descriptor(a + 64 * 32, 0, 1024), false);
     wgmma_commit();

@@ -6,7 +6,7 @@
 // A lane of warp w (of the four) holds n / 2 accumulators: with g = lane / 4 and t = lane % 4, d[4 j + 2 r +
 // c] is D[16 w + g + 8 r][8 j + 2 t + c] (the figures of "Register Fragments").
 //
-// All threads of a warpgroup take part in each function but matrix_descriptor and its like.
+// All threads of a warpgroup take part in wgmma and its fence, commit and wait.
 #pragma once
 
 #include <type_traits>
@@ -71,6 +71,7 @@ FASTCONV_DEVICE void wgmma_commit() {
 #endif
 }
 
+// Nothing that uses d moves from behind this to before it.
 FASTCONV_DEVICE void hold(float& d) { asm volatile("" : "+f"(d)::"memory"); }
 template <class T, int kCount>
 FASTCONV_DEVICE void hold(T (&d)[kCount]) {

@@ -157,6 +157,7 @@ void run_grid(std::int64_t blocks, int threads, std::int64_t shared_bytes, void 
   g.fibers.resize(static_cast<std::size_t>(threads));
   for (int i = 0; i < threads; ++i) g.fibers[static_cast<std::size_t>(i)].index = i;
   g.warps.resize(static_cast<std::size_t>((threads + kWarp - 1) / kWarp));
+  downwards = !downwards;
   Grid* const outer = grid;
   grid = &g;
   try {
@@ -166,7 +167,6 @@ void run_grid(std::int64_t blocks, int threads, std::int64_t shared_bytes, void 
     throw;
   }
   grid = outer;
-  downwards = !downwards;
 }
 
 int thread() { return grid->running->index; }

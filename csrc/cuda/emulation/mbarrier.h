@@ -64,7 +64,10 @@ inline void arrive_expecting(Mbarrier* b, int bytes) {
   emulation::write_mbarrier(b, s);
 }
 
-inline void arrive(Mbarrier* b) { arrive_expecting(b, 0); }
+inline void arrive(Mbarrier* b) {
+  arrive_expecting(b, 0);
+  emulation::yield();  // to those who waited for this, and may now do what comes too soon
+}
 
 inline void wait_for_phase(Mbarrier* b, int parity) {
   for (;;) {

@@ -68,6 +68,14 @@ FASTCONV_DEVICE bool any_in_block(bool predicate) { return __syncthreads_or(pred
 // The upper 64 bits of a product.
 FASTCONV_DEVICE std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) { return __umul64hi(a, b); }
 
+// The larger one, NaN where either is; of 0 and -0 any.
+FASTCONV_DEVICE float larger(float a, float b) {
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
+FASTCONV_DEVICE double larger(double a, double b) { return !(b <= a) && a == a ? b : a; }
+
 // Storage types; to nearest, ties to even.
 FASTCONV_DEVICE float widen(Float16 x) { return __half2float(__ushort_as_half(x.bits)); }
 FASTCONV_DEVICE float widen(BFloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }

@@ -56,6 +56,11 @@ inline std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) {
   return static_cast<std::uint64_t>((static_cast<Wide>(a) * b) >> 64);
 }
 
+template <class T>
+T larger(T a, T b) {
+  return !(b <= a) && a == a ? b : a;
+}
+
 inline float widen(Float16 x) {
   _Float16 value;
   std::memcpy(&value, &x.bits, sizeof value);

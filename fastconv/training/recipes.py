@@ -117,7 +117,7 @@ RECIPES = {
         data="digits", epochs=30, batch_size=32, lr=0.05, weight_decay=5e-4, label_smoothing=0.1
     ),
     "fashion_net": Recipe(
-        data="fashion_mnist", epochs=6, batch_size=64, lr=0.02, warmup=0.5, weight_decay=5e-4, augment="flip"
+        data="fashion_mnist", epochs=12, batch_size=64, lr=0.02, warmup=0.5, weight_decay=5e-4, augment="flip"
     ),
     "smile_net": Recipe(
         task="yes_or_no",

@@ -178,6 +178,34 @@ class Segmentation:
         self._scores(gradient)[...] = by_pixel.reshape(scores.shape)
         return loss, gradient
 
+    def masks(self, prediction: NDArray[Any]) -> NDArray[np.intp]:
+        """Read the likeliest class of each pixel out of a prediction.
+
+        Parameters
+        ----------
+        prediction : ndarray
+            As in `loss`.
+
+        Returns
+        -------
+        ndarray of int (N, H, W)
+            Classes from 0 on; of equal scores the first.
+
+        Raises
+        ------
+        ValueError
+            A prediction of another shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv.segmentation import Segmentation
+        >>> prediction = np.array([[[[3.0, 0.0]], [[1.0, 2.0]]]])  # an image of two pixels, two classes
+        >>> Segmentation(classes=2).masks(prediction)
+        array([[[0, 1]]])
+        """
+        return np.asarray(self._scores(prediction).argmax(axis=-1))
+
     def score(self, predictions: NDArray[Any], targets: NDArray[Any]) -> float:
         """Compute the mean intersection over union over a whole test set.
 
@@ -198,9 +226,8 @@ class Segmentation:
         ValueError, TypeError
             As in `loss`.
         """
-        scores = self._scores(predictions)
-        self._check_target(scores, targets)
-        return mean_iou(confusion_matrix(scores.argmax(axis=-1), targets, self.classes))
+        self._check_target(self._scores(predictions), targets)
+        return mean_iou(confusion_matrix(self.masks(predictions), targets, self.classes))
 
     def _scores(self, prediction: NDArray[Any]) -> NDArray[Any]:
         """Return a view of a prediction with the channels last."""

@@ -447,31 +447,45 @@ def read_png(path):
     return np.asarray(pytest.importorskip("PIL.Image").open(path).convert("RGB"))
 
 
+def read_tiles(path):
+    """Return the middle pixel (rows, columns, 3) of each tile, which white gaps part."""
+    pixels = read_png(path)[60:]  # below the title
+    tiles = (pixels < 255).any(2)
+    rows, columns = (np.flatnonzero(np.diff(tiles.any(axis), prepend=0, append=0)) for axis in (1, 0))
+    return pixels[np.ix_(rows.reshape(-1, 2).mean(1).astype(int), columns.reshape(-1, 2).mean(1).astype(int))]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-def test_picture_shows_images_and_draws(tmp_path, channels):
+def test_picture_has_a_row_for_each_image_and_a_column_for_each_draw(tmp_path, channels):
     pytest.importorskip("matplotlib")
-    images = (batch(4, channels, 20, 16) * 255).astype(np.uint8)
-    augmentation = Compose(Shift(3), MixUp(0.2), Normalise(0.5, 0.2))
-    for name in ("one.png", "two.png"):
-        augment.samples_picture(images, augmentation, tmp_path / name, rng=1, draws=3)
-    first = read_png(tmp_path / "one.png")
-    np.testing.assert_array_equal(first, read_png(tmp_path / "two.png"))
-    assert 0.9 < first.shape[0] / first.shape[1] / (4 * 22 / (4 * 18)) < 1.15
-    assert len(np.unique(first)) > 50 and (first[0] == 255).all()
-    augment.samples_picture(images, augmentation, tmp_path / "three.png", rng=2, draws=3)
-    assert (first != read_png(tmp_path / "three.png")).any()
+    images = np.empty((4, channels, 20, 16), np.uint8)
+    images[:] = np.array([20, 60, 100, 120]).reshape(4, 1, 1, 1)
+    images[..., 0, 0] = 200  # what is too bright in another form leaves the grey of the others as it is
+    factors = iter([0.5, 2.0])
+    darker_then_brighter = Compose(lambda images, rng: images * next(factors), Normalise(0.5, 0.2))
+    augment.samples_picture(images, darker_then_brighter, tmp_path / "grid.png", draws=2)
+    expected = np.array([20, 60, 100, 120])[:, None, None] * np.array([1, 0.5, 2])[:, None] * np.ones(3)
+    np.testing.assert_allclose(read_tiles(tmp_path / "grid.png"), expected, rtol=0, atol=1)
+
+
+def test_picture_is_drawn_from_the_seed(tmp_path):
+    pytest.importorskip("matplotlib")
+    images, augmentation = batch(2, 1, 20, 16), Compose(Shift(3), MixUp(0.2))
+    pictures = []
+    for seed in (1, 1, 2):
+        augment.samples_picture(images, augmentation, tmp_path / "drawn.png", rng=seed, draws=3)
+        pictures.append(read_png(tmp_path / "drawn.png"))
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
 
 
 def test_picture_of_standardised_images_spans_their_range(tmp_path):
     pytest.importorskip("matplotlib")
-    images = np.full((1, 1, 8, 8), -0.4, np.float32)
-    images[..., 4:] = 2.8
+    images = np.repeat(np.array([-0.4, 1.2, 2.8], np.float32), 3).reshape(1, 1, 1, 9).repeat(8, 2)
     augment.samples_picture(images, Flip(1), tmp_path / "flip.png", draws=1)
-    pixels = read_png(tmp_path / "flip.png")[..., 0]
-    row = pixels[int(len(pixels) * 0.6)]
-    left, right = np.split(row, 2)
-    assert left[len(left) // 4] < 10 < 245 < left[3 * len(left) // 4]
-    assert right[len(right) // 4] > 245 > 10 > right[3 * len(right) // 4]
+    row = read_png(tmp_path / "flip.png")[-60, :, 0]
+    sixths = (len(row) * (np.arange(6) + 0.5) / 6).astype(int)
+    np.testing.assert_allclose(row[sixths], [0, 127.5, 255, 255, 127.5, 0], rtol=0, atol=1)
 
 
 def test_picture_refuses(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv.data import image_folder
+from fastconv.data import image_files, image_folder, image_size
 
 Image = pytest.importorskip("PIL.Image")
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -139,6 +139,22 @@ def test_what_does_not_belong_is_named(tmp_path, kind, change, message):
     path = place(tmp_path, five_files() | change, kind)
     with pytest.raises(ValueError, match=message):
         image_folder(path)
+
+
+def test_the_size_of_an_image_that_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    (picture,) = pictures(1)
+    for name, keywords in (("as_it_is", {}), ("turned", {"exif": exif})):
+        (tmp_path / name).write_bytes(png(picture, **keywords))
+    assert image_size(tmp_path / "as_it_is") == (6, 8)
+    assert image_size(tmp_path / "turned") == (8, 6)
+    (whole,) = image_files([tmp_path / "turned"], size=(8, 6))
+    np.testing.assert_array_equal(whole, np.rot90(picture, -1).transpose(2, 0, 1))
+    (tmp_path / "none").write_bytes(b"nothing")
+    for name in ("none", "missing"):
+        with pytest.raises(ValueError, match=f"{name} can't be read as an image"):
+            image_size(tmp_path / name)
 
 
 def test_no_images_no_file_no_pillow(tmp_path, monkeypatch):

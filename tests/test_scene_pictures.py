@@ -77,6 +77,14 @@ def test_masks_are_drawn_below_their_images(figures, tmp_path):
     ]
 
 
+def test_a_picture_has_the_proportions_of_its_images(figures, tmp_path):
+    wide = np.zeros((3, 20, 80), np.uint8)
+    pictures.boxes(wide, [[]] * 3, tmp_path / "boxes.png", columns=2, tile=4)
+    pictures.masks(wide, 0 * wide, tmp_path / "masks.png", tile=4)
+    assert figures[0].get_size_inches().tolist() == [2 * 4, 2 * 4 / 4]
+    assert figures[1].get_size_inches().tolist() == [3 * 4 + 0.8, 2 * 4 / 4]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -55,6 +55,16 @@ def test_the_score_is_that_of_sets_of_pixels():
     assert TASK.score(np.eye(4)[MASKS].transpose(0, 3, 1, 2), MASKS) == 1
 
 
+def test_a_mask_has_the_class_of_the_best_score():
+    masks = TASK.masks(SCORES)
+    assert masks.shape == (2, 3, 5)
+    for image, row, column in np.ndindex(masks.shape):
+        scores = SCORES[image, :, row, column]
+        assert scores[masks[image, row, column]] == scores.max()
+    last = Segmentation(4, "channels_last")
+    np.testing.assert_array_equal(last.masks(np.moveaxis(SCORES, 1, -1)), masks)
+
+
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 def test_loss_and_gradient(data_format):
     task = Segmentation(4, data_format)
@@ -90,6 +100,7 @@ def test_loss_and_gradient(data_format):
             ValueError,
             r"target has shape \(3, 5\), expected \(2, 3, 5\)",
         ),
+        (lambda: TASK.masks(SCORES[:, :3]), ValueError, "four axes and 4 channels on axis 1, got shape"),
         (lambda: TASK.loss(SCORES, MASKS + 1), ValueError, "target"),
         (lambda: TASK.loss(SCORES, MASKS / 1), TypeError, "target"),
         (lambda: confusion_matrix([0, 1], [0], 2), ValueError, r"shape \(2,\), but target \(1,\)"),

@@ -7,12 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastconv import augment, pictures
 from fastconv.cli.arguments import positive_int
-from fastconv.detection import GridDetection
-from fastconv.segmentation import Segmentation
 from fastconv.training.recipes import AUGMENTATIONS
 from fastconv.training.run import Run
 
@@ -78,25 +74,15 @@ def _filters(training: Run, path: Path, arguments: argparse.Namespace) -> None:
 
 def _features(training: Run, path: Path, arguments: argparse.Namespace) -> None:
     place = slice(arguments.image - 1, arguments.image)
-    (image,) = training.inputs(training.dataset.split.test_images[place])
+    (image,) = training.origin.inputs(training.dataset.split.test_images[place])
     pictures.feature_maps(training.model, image, path, title=training.origin.network)
 
 
 def _mistakes(training: Run, path: Path, arguments: argparse.Namespace) -> None:
-    split, task = training.dataset.split, training.task
-    if isinstance(task, GridDetection | Segmentation):
-        images, truths = split.test_images[:FOUND], split.test_labels[:FOUND]
-        predictions = training.predictions(images)
-        if isinstance(task, GridDetection):
-            pictures.boxes(images, task.detect(predictions), path, truths=truths)
-        else:
-            pictures.masks(
-                images, predictions.argmax(1), path, truths=truths, classes=training.dataset.classes
-            )
-        return
-    scores = training.predictions(split.test_images)
-    told = (scores[:, 0] > 0).astype(np.int64) if scores.shape[1] == 1 else scores.argmax(1)
-    pictures.mistakes(split.test_images, split.test_labels, told, scores, training.dataset.classes, path)
+    split = training.dataset.split
+    shown = slice(None if split.test_labels.ndim == 1 else FOUND)
+    images, truths = split.test_images[shown], split.test_labels[shown]
+    training.task.draw_mistakes(images, truths, training.predictions(images), training.dataset.classes, path)
 
 
 PICTURES: dict[str, tuple[str, Callable[[Run, Path, argparse.Namespace], None]]] = {

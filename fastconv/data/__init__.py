@@ -6,6 +6,7 @@
     fashion_mnist      70,000 pictures of clothes
     image_folder       images of one's own, a folder or zip file with a folder for each class
     image_files        single ones
+    image_size         how large one is
     Split              a data set in two parts, to train and to test with
     Loader             goes through images and labels in shuffled, augmented batches
     digit_scenes       scenes of several digits with boxes and masks
@@ -18,7 +19,7 @@ they stay uint8: a ``Loader`` makes floats from 0 to 1 of them, and its augmenta
 
 from fastconv.data.digits import Digits, digits
 from fastconv.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from fastconv.data.image_folder import ImageFolder, image_files, image_folder
+from fastconv.data.image_folder import ImageFolder, image_files, image_folder, image_size
 from fastconv.data.loader import Loader
 from fastconv.data.scenes import SceneLoader, Scenes, digit_scenes
 from fastconv.data.split import Split
@@ -36,4 +37,5 @@ __all__ = [
     "fashion_mnist",
     "image_files",
     "image_folder",
+    "image_size",
 ]

@@ -168,6 +168,35 @@ def image_files(
     return np.stack(images) if images else np.empty((0, 3 if colour else 1, *sides), np.uint8)
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Tell how large the image in a file is.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    (int, int)
+        Height and width in pixels, standing upright as its Exif notes say.
+
+    Raises
+    ------
+    ValueError
+        A file that can't be read, or is no image; it is named.
+    ModuleNotFoundError
+        Without Pillow, of the extra ``train``.
+
+    Examples
+    --------
+    >>> from fastconv.data import image_files, image_size
+    >>> image_files(["me.jpg"], size=image_size("me.jpg")).shape  # doctest: +SKIP
+    (1, 3, 1080, 1920)
+    """
+    return _Decoder(None, colour=True).size(_FILES, PurePosixPath(path))
+
+
 # What is there
 
 
@@ -262,25 +291,35 @@ class _Decoder:
 
     def read(self, source: _Source, name: PurePosixPath) -> NDArray[np.uint8]:
         """Decode one file; an error names it."""
+        with self._opened(source, name) as picture:
+            pixels = self._pixels(picture)
+        return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis]
+
+    def size(self, source: _Source, name: PurePosixPath) -> tuple[int, int]:
+        """Tell height and width of one file's image; an error names it."""
+        with self._opened(source, name) as picture:
+            return picture.height, picture.width
+
+    @contextmanager
+    def _opened(self, source: _Source, name: PurePosixPath) -> Iterator[Any]:
+        """Give the picture in a file, upright; an error, of the block too, names the file."""
         try:
-            pixels = self._decoded(source.read(name))
+            with self._image.open(BytesIO(source.read(name))) as file:
+                yield self._operations.exif_transpose(file) if "exif" in file.info else file
         except MemoryError:
             raise
         # On damaged files zipfile and Pillow's decoders raise nearly everything there is.
         except Exception as error:
             raise ValueError(f"{name} can't be read as an image: {error}") from error
-        return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis]
 
-    def _decoded(self, content: bytes) -> NDArray[np.uint8]:
-        with self._image.open(BytesIO(content)) as file:
-            if file.mode.startswith(("I", "F")):
-                raise ValueError(f"its pixels are of mode {file.mode}, expected 8 bits a channel")
-            picture = self._operations.exif_transpose(file) if "exif" in file.info else file
-            if "transparency" in picture.info or "A" in picture.getbands():
-                picture = picture.convert("RGBA")
-                paper = self._image.new("RGBA", picture.size, "white")
-                picture = self._image.alpha_composite(paper, picture)
-            picture = picture.convert(self._mode)
+    def _pixels(self, picture: Any) -> NDArray[np.uint8]:
+        if picture.mode.startswith(("I", "F")):
+            raise ValueError(f"its pixels are of mode {picture.mode}, expected 8 bits a channel")
+        if "transparency" in picture.info or "A" in picture.getbands():
+            picture = picture.convert("RGBA")
+            paper = self._image.new("RGBA", picture.size, "white")
+            picture = self._image.alpha_composite(paper, picture)
+        picture = picture.convert(self._mode)
         if self._sides is not None:
             height, width = self._sides
             picture = picture.resize((width, height), self._image.Resampling.BILINEAR)

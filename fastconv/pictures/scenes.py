@@ -14,9 +14,6 @@ from fastconv.nn.arguments import read_int
 from fastconv.pictures.figure import Target, new_figure, save, show_tiles
 from fastconv.pictures.tones import as_planes, common_limits, toned
 
-TILE = 2.4
-"""Width of an image in inches."""
-
 COLOURS = 10
 """Colours of classes; further classes begin again with the first."""
 
@@ -30,6 +27,7 @@ def boxes(
     classes: Sequence[str] | None = None,
     columns: int = 4,
     title: str = "",
+    tile: float = 2.4,
     data_format: str = "channels_first",
 ) -> None:
     """Draw images with the boxes that were found in them, each with its class and score.
@@ -51,6 +49,8 @@ def boxes(
         Images in a row.
     title : str
         Of the whole picture.
+    tile : float
+        Width of an image in inches.
     data_format : str
         ``"channels_first"`` or ``"channels_last"``.
 
@@ -79,7 +79,8 @@ def boxes(
             raise ValueError(f"boxes: there are {name} for {len(given)} images, expected {len(planes)}")
     columns = min(read_int("boxes", "columns", columns), len(planes))
     rows = -(-len(planes) // columns)
-    figure = new_figure(TILE * columns, TILE * rows + 0.4 * bool(title), title)
+    tallest = max(plane.shape[0] / plane.shape[1] for plane in planes)
+    figure = new_figure(tile * columns, tile * tallest * rows + 0.4 * bool(title), title)
     limits = common_limits(planes)
     for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         if index >= len(planes):
@@ -113,6 +114,7 @@ def masks(
     truths: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
     title: str = "",
+    tile: float = 2.4,
     data_format: str = "channels_first",
 ) -> None:
     """Draw images in a row, below them the masks that were found, and below those the true ones.
@@ -131,6 +133,8 @@ def masks(
         Names of the classes, that of the ground first; ``None`` writes their numbers.
     title : str
         Of the whole picture.
+    tile : float
+        Width of an image in inches.
     data_format : str
         ``"channels_first"`` or ``"channels_last"``.
 
@@ -163,7 +167,8 @@ def masks(
     kinds = np.unique(np.concatenate([labels.ravel() for labels in shown.values()]))
     if classes is not None and kinds[-1] >= len(classes):
         raise ValueError(f"masks: classes has {len(classes)} names, but class {kinds[-1]} occurs")
-    figure = new_figure(TILE * len(planes) + 0.8, TILE * (1 + len(shown)) + 0.4 * bool(title), title)
+    height = tile * shape[1] / shape[2] * (1 + len(shown)) + 0.4 * bool(title)
+    figure = new_figure(tile * len(planes) + 0.8, height, title)
     grid = figure.subplots(1 + len(shown), len(planes), squeeze=False)
     limits, palette = common_limits(planes), import_module("matplotlib").colormaps["tab10"]
     colours = np.array([(0, 0, 0), *(palette(kind % COLOURS)[:3] for kind in range(kinds[-1]))])

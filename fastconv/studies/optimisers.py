@@ -1,8 +1,8 @@
 """Optimisers compared: gradient descent, momentum, RMSprop and Adam on one network.
 
 All start from the same weights and see the same batches in the same order; only the rule that turns gradients
-into steps differs. A rule is no better than its learning rate, so each first tries a range of them for an
-epoch, and then trains with the one that lowered the loss most.
+into steps differs. A rule is no better than its learning rate, so each trains with a range of them, and is
+judged by the one that lowered the loss most.
 
 The rules and their papers are in ``fastconv.optim``. On the comparison: D. Choi et al., "On empirical
 comparisons of optimizers for deep learning", arXiv:1910.05446.
@@ -80,7 +80,7 @@ def train(
 
 
 def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
-    """Choose each rule's learning rate, train with it, and draw the curves.
+    """Train by each rule with every learning rate, and draw the curves of the best ones.
 
     Parameters
     ----------
@@ -112,18 +112,19 @@ def study(out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, float]:
     percent: dict[str, list[float]] = {}
     figures: dict[str, float] = {}
     for name in OPTIMISERS:
-        tried[name] = [train(name, lr, split, epochs=1, seed=seed)[0][0] for lr in rates]
-        best = rates[int(np.nanargmin(tried[name]))]
-        losses[name], accuracies = train(name, best, split, epochs=epochs, seed=seed)
+        runs = [train(name, lr, split, epochs=epochs, seed=seed) for lr in rates]
+        tried[name] = [of_epochs[-1] for of_epochs, _ in runs]
+        best = int(np.nanargmin(tried[name]))
+        losses[name], accuracies = runs[best]
         percent[name] = [100 * share for share in accuracies]
         figures |= {
-            f"{name}: learning rate": best,
+            f"{name}: learning rate": rates[best],
             f"{name}: fall of the loss (times)": losses[name][0] / losses[name][-1],
             f"{name}: accuracy on the test digits (%)": percent[name][-1],
         }
     pictures.curves(
         [
-            pictures.Panel("loss in the first epoch", tried, rates, "learning rate", log_x=True, log_y=True),
+            pictures.Panel("loss in the last epoch", tried, rates, "learning rate", log_x=True, log_y=True),
             pictures.Panel("training loss", losses, log_y=True),
             pictures.Panel("accuracy on the test digits (%)", percent),
         ],

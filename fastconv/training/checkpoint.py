@@ -70,6 +70,10 @@ class Origin:
         """The step that standardises images."""
         return Normalise(self.mean, self.std)
 
+    def inputs(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Bring images, uint8 or floats from 0 to 1, into the form that the network takes."""
+        return self.normalise(images / np.float32(255) if images.dtype == np.uint8 else images)
+
 
 @dataclass(frozen=True)
 class Checkpoint:

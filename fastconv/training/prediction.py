@@ -1,4 +1,4 @@
-"""What a trained network says of images: probabilities of the classes."""
+"""What a trained network finds in images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from fastconv import nn
 from fastconv.data import image_files
 from fastconv.training import checkpoint
 from fastconv.training.checkpoint import Origin
+from fastconv.training.loop import predict
+from fastconv.training.recipes import TASKS
 
 
-class Classifier:
-    """A trained network in evaluation mode, with all that was done to its images.
+class Predictor:
+    """A trained network, with its task and all that was done to its images.
 
     Parameters
     ----------
@@ -27,25 +29,32 @@ class Classifier:
 
     Attributes
     ----------
+    task : TellingTask
+        Knows what is found in an image, puts it into words and draws it.
     classes : tuple of str
         Names of the classes.
 
-    Raises
-    ------
-    ValueError
-        A network that was trained to something else than to tell classes.
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fastconv.data import digits
+    >>> from fastconv.training import RECIPES, Predictor, Run
+    >>> run = Run.begin("lenet5", RECIPES["lenet5"], Path("lenet5"))
+    >>> predictor = Predictor.load(run.checkpoint)
+    >>> (probabilities,) = predictor(digits().split(standardise=False).test_images[:1], [(28, 28)])
+    >>> probabilities.shape
+    (10,)
+    >>> lines = predictor.task.tell(probabilities, predictor.classes)
     """
 
     def __init__(self, origin: Origin, model: nn.Layer) -> None:
-        if origin.recipe.task not in ("classes", "yes_or_no"):
-            raise ValueError(f"{origin.network} does not tell classes: its task is {origin.recipe.task}")
         self.origin = origin
-        self.model = model.eval()
+        self.model = model
+        self.task = TASKS[origin.recipe.task](origin.recipe)
         self.classes = origin.classes
-        self._odds = nn.Sigmoid() if origin.recipe.task == "yes_or_no" else nn.Softmax()
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Classifier:
+    def load(cls, path: str | os.PathLike[str]) -> Predictor:
         """Take the network of a training's checkpoint.
 
         Raises
@@ -70,24 +79,31 @@ class Classifier:
         -------
         ndarray of uint8 (N, C, H, W)
             The images.
+
+        Raises
+        ------
+        ValueError
+            A file that can't be read, or is no image; it is named.
+        ModuleNotFoundError
+            Without Pillow, of the extra ``train``.
         """
         channels, *size = self.origin.image
         return image_files(paths, size=(size[0], size[1]), colour=channels == 3)
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Compute the probabilities of the classes, one row for each image.
+    def __call__(self, images: NDArray[Any], sizes: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
+        """Compute what the network, in evaluation mode, finds in images.
 
         Parameters
         ----------
         images : ndarray of uint8 or float32 (N, C, H, W)
-            Not standardised: 0 to 255, or 0 to 1.
+            At least one; not standardised: 0 to 255, or 0 to 1.
+        sizes : sequence of (int, int)
+            Heights and widths of the images as they were before `read`, in whose pixels places are told.
 
         Returns
         -------
-        ndarray of float32 (N, classes)
-            Each row sums to 1.
+        list of ndarray
+            For each image its probabilities (classes,), its boxes (D, 6), rows ``class, left, top, right,
+            bottom, score``, or its mask (height, width), whichever the network was trained to find.
         """
-        if images.dtype == np.uint8:
-            images = images / np.float32(255)
-        odds: NDArray[np.float32] = self._odds(self.model(self.origin.normalise(images)))
-        return np.hstack([1 - odds, odds]) if odds.shape[1] == 1 else odds
+        return self.task.find(predict(self.model, images, self.origin.inputs), sizes)

@@ -9,11 +9,9 @@ from typing import Any
 
 from fastconv import optim
 from fastconv.augment import Affine, Augmentation, Brightness, Contrast, CutOut, Flip, MixUp, PadCrop
-from fastconv.detection import GridDetection
 from fastconv.nn import Parameter
-from fastconv.segmentation import Segmentation
 from fastconv.training.loop import Schedule
-from fastconv.training.tasks import Classification, Task, YesOrNo
+from fastconv.training.tasks import Boxes, Classification, Masks, TellingTask, YesOrNo
 
 SCHEDULES: dict[str, Callable[..., float]] = {
     "cosine": optim.cosine_decay,
@@ -91,11 +89,11 @@ class Recipe:
         return lambda step, steps: SCHEDULES[self.schedule](step, steps, self.lr, warmup)
 
 
-TASKS: dict[str, Callable[[Recipe], Task]] = {
+TASKS: dict[str, Callable[[Recipe], TellingTask]] = {
     "classes": lambda recipe: Classification(recipe.label_smoothing),
     "yes_or_no": lambda recipe: YesOrNo(),
-    "boxes": lambda recipe: GridDetection(),
-    "masks": lambda recipe: Segmentation(),
+    "boxes": lambda recipe: Boxes(),
+    "masks": lambda recipe: Masks(),
 }
 
 AUGMENTATIONS: dict[str, tuple[Augmentation, ...]] = {
@@ -117,7 +115,7 @@ RECIPES = {
         data="digits", epochs=30, batch_size=32, lr=0.05, weight_decay=5e-4, label_smoothing=0.1
     ),
     "fashion_net": Recipe(
-        data="fashion_mnist", epochs=6, batch_size=64, lr=0.02, warmup=0.5, weight_decay=5e-4, augment="flip"
+        data="fashion_mnist", epochs=12, batch_size=64, lr=0.02, warmup=0.5, weight_decay=5e-4, augment="flip"
     ),
     "smile_net": Recipe(
         task="yes_or_no",

@@ -164,14 +164,9 @@ class Run:
         """Whether nothing is left to do but to ``finish``."""
         return checkpoint.has_ended(self.origin.recipe, self.history)
 
-    def inputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Bring images of the dataset into the form that the network takes."""
-        scaled = images / np.float32(255) if images.dtype == np.uint8 else images
-        return self.origin.normalise(scaled)
-
     def predictions(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the network, in evaluation mode, makes of images of the dataset."""
-        return predict(self.model, images, self.inputs)
+        return predict(self.model, images, self.origin.inputs)
 
     def epochs(self, after_batch: Callable[[float], None] = lambda loss: None) -> Iterator[Epoch]:
         """Train on; the files are written before an epoch is given."""

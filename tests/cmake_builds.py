@@ -63,7 +63,9 @@ def _build(name: str, *options: str, target: str = "all") -> Path:
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     common = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF"]
     run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, *common, *options])
-    run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0))), "--target", target])
+    run(
+        ["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0))), "--target", target]
+    )
     return folder
 
 

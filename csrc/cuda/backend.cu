@@ -1,7 +1,6 @@
-#include "cuda/backend.h"
-
 #include <stdexcept>
 
+#include "cuda/backend.h"
 #include "cuda/convolution.h"
 #include "cuda/elementwise.h"
 #include "cuda/pool.h"
@@ -63,8 +62,8 @@ class CudaBackend : public Backend {
         device_, cuda::conv_route(function, problem, direction, dtype, precision, algorithm, stream_));
   }
 
-  void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* before_or_result, void* dz,
-                           int64_t count) override {
+  void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* before_or_result,
+                           void* dz, int64_t count) override {
     const CurrentDevice current(device_);
     cuda::activation_gradient(kind, dtype, dy, before_or_result, dz, count, stream_);
   }
@@ -72,8 +71,8 @@ class CudaBackend : public Backend {
     const CurrentDevice current(device_);
     cuda::channel_sums(dy, result, db, stream_);
   }
-  void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x, const ImageView& y,
-            int64_t* indices, bool channels_last) override {
+  void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
+            const ImageView& y, int64_t* indices, bool channels_last) override {
     const CurrentDevice current(device_);
     cuda::pool(problem, operation, p, x, y, indices, channels_last, stream_);
   }

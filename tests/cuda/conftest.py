@@ -1,4 +1,4 @@
-"""The devices that the tests here run on: the kernels' own source, emulated on this CPU; a GPU where one is."""
+"""What the tests here run on: the kernels' own source, emulated on this CPU, and a GPU where one is."""
 
 from __future__ import annotations
 

@@ -58,22 +58,20 @@ def _folder() -> Path:
 
 
 @functools.cache
-def _build(name: str, *options: str, target: str = "all") -> Path:
+def _build(name: str, *options: str) -> Path:
     folder = _folder() / name
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     common = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF"]
     run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, *common, *options])
-    run(
-        ["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0))), "--target", target]
-    )
+    run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0)))])
     return folder
 
 
 def native() -> Path:
-    """Build everything but the Python module for this machine's architecture."""
+    """Build all but the Python modules for this machine's architecture, the CUDA kernels in emulation."""
     require("cmake")
     compiler()
-    return _build("native")
+    return _build("native", "-DFASTCONV_CUDA_EMULATED=ON")
 
 
 def aarch64() -> Path:
@@ -103,18 +101,14 @@ def emulated() -> Path:
     )
 
 
+@functools.cache
 def cuda_emulated() -> Path:
     """Build the module `_cuda_emulated`, the CUDA back end's own kernels run by an executor on this CPU."""
-    require("cmake")
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
-    build = _build(
-        "cuda-emulated",
-        "-DFASTCONV_CUDA_EMULATED=ON",
-        "-DSKBUILD=ON",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        target="_cuda_emulated",
-    )
+    build = native()
+    python = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+    run(["cmake", "-S", str(SOURCE), "-B", str(build), "-DSKBUILD=ON", *python])
+    run(["cmake", "--build", str(build), "--target", "_cuda_emulated"])
     return next(build.rglob(f"_cuda_emulated{sysconfig.get_config_var('EXT_SUFFIX')}"))
 
 

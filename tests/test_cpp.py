@@ -18,12 +18,13 @@ import cmake_builds
 from fastconv import _core
 
 SUBJECTS = {"vectors", "kernels", "tiles", "pixel planes", "parallel_for", "buffer pool"}
+CUDA_SUBJECTS = {"CUDA convolutions", "CUDA pools", "CUDA primitives", "executor of CUDA kernels"}
 
 
 def assert_all_ran(output: str, subjects: set[str], isas: set[str]) -> None:
     """Every executable did its checks, and those on kernels went through all tables."""
     assert "100% tests passed" in output
-    lines = re.findall(r"(?m)^\d+: ([a-z_ ]+): (\d+) checks, (\d+) failed(.*)$", output)
+    lines = re.findall(r"(?m)^\d+: ([A-Za-z_ ]+): (\d+) checks, (\d+) failed(.*)$", output)
     assert {subject for subject, *_ in lines} == subjects
     for subject, checks, failed, tables in lines:
         assert int(checks) > 0
@@ -34,7 +35,7 @@ def assert_all_ran(output: str, subjects: set[str], isas: set[str]) -> None:
 
 def test_on_this_machine():
     output = cmake_builds.run_ctest(cmake_builds.native())
-    assert_all_ran(output, SUBJECTS | {"fork"}, set(_core.available_isas()))
+    assert_all_ran(output, SUBJECTS | CUDA_SUBJECTS | {"fork"}, set(_core.available_isas()))
 
 
 def test_on_aarch64():

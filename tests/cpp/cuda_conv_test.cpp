@@ -161,7 +161,7 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
 void check_random_problems() {
   constexpr Dtype kDtypes[] = {Dtype::float32, Dtype::float64, Dtype::float16, Dtype::bfloat16};
   constexpr const char* kAlgorithms[] = {"auto", "implicit_gemm", "direct"};
-  for (int i = 0; i < 300; ++i)
+  for (int i = 0; i < 150; ++i)
     check_problem(random_problem(), kDtypes[i % 4], draw.below(2) == 0, kAlgorithms[i % 3]);
 }
 

@@ -374,5 +374,5 @@ int main() {
   test::check_dtype<BFloat16>();
   test::check_large();
   test::check_empty();
-  return test::finish("CUDA pools, emulated");
+  return test::finish("CUDA pools");
 }

@@ -30,8 +30,8 @@ constexpr Dtype kDtype = std::is_same_v<S, float>     ? Dtype::float32
 template <class S>
 using Compute = std::conditional_t<std::is_same_v<S, double>, double, float>;
 
-// An array in either layout, aligned as on a device; with a margin, rows and planes are further apart than
-// they need be.
+// An array in either layout, aligned as on a device, before elements that nobody may touch; with a margin,
+// rows and planes are further apart than they need be.
 template <class S>
 struct Tensor {
   std::vector<S> data;
@@ -47,8 +47,8 @@ struct Tensor {
     }
     view.channel_stride = channels_last ? 1 : next;
     view.batch_stride = channels_last ? next : channels * next + margin;
-    const int64_t room = 16 / static_cast<int64_t>(sizeof(S));
-    data.assign(static_cast<std::size_t>(batch * view.batch_stride + 2 * room), narrow<S>(Compute<S>(77)));
+    end_ = static_cast<std::size_t>(batch * view.batch_stride) + 16 / sizeof(S);
+    data.assign(end_ + kGuards, narrow<S>(Compute<S>(kUntouched)));
     auto at = reinterpret_cast<std::uintptr_t>(data.data());
     first_ = static_cast<std::size_t>((at + 15) / 16 * 16 - at) / sizeof(S);
     view.data = data.data() + first_;
@@ -62,11 +62,15 @@ struct Tensor {
   S& operator[](std::size_t i) { return data[first_ + i]; }  // of what is contiguous
   template <class Value>
   void fill(const Value& value) {
-    for (S& s : data) s = narrow<S>(static_cast<Compute<S>>(value()));
+    for (std::size_t i = 0; i < end_; ++i) data[i] = narrow<S>(static_cast<Compute<S>>(value()));
+  }
+  bool kept_its_end() const {
+    return std::all_of(data.end() - kGuards, data.end(), [](S s) { return widen(s) == kUntouched; });
   }
 
  private:
-  std::size_t first_;
+  static constexpr int kGuards = 64, kUntouched = 77;
+  std::size_t first_, end_;
 };
 
 double random_value() { return std::uniform_real_distribution<double>(-2, 2)(randomness); }
@@ -141,12 +145,14 @@ PoolProblem draw_problem() {
 
 Case draw_case() {
   Case c = {draw_problem(), draw(1, 3), chance(2) ? 8 * draw(1, 3) : draw(1, 19), 0, chance(2)};
-  if (chance(4)) c.margin = chance(2) ? 8 : draw(1, 5);
+  if (chance(4) && (c.channels > 1 || !c.channels_last)) c.margin = chance(2) ? 8 : draw(1, 5);
   return c;
 }
 
 template <class S>
 void compare(const char* what, const Case& c, Tensor<S>& actual, Tensor<S>& expected, double allowed) {
+  CHECK(actual.kept_its_end(), "%s of dtype %d goes too far: %s", what, static_cast<int>(kDtype<S>),
+        c.text());
   for (std::size_t i = 0; i < expected.elements(); ++i) {
     const double a = widen(actual[i]), e = widen(expected[i]);
     const bool good = a == e || (std::isnan(a) && std::isnan(e)) ||
@@ -316,7 +322,7 @@ void check_batch(const Case& c) {
 
 template <class S>
 void check_dtype() {
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 30; ++i) {
     const Case c = draw_case();
     check_pool<S>(c, random_value);
     check_pool<S>(c, i % 2 ? special_value : small_integer);
@@ -348,9 +354,9 @@ void check_large() {
     check_pool<BFloat16>(wide, special_value);
     const Case overlapping = sliding_case(3, 40, 25, 3, channels_last);
     check_pool<double>(overlapping, special_value);
-    Case rounds = sliding_case(channels_last ? 4 : 1024, 33, 2, 2, channels_last);
-    rounds.batch = channels_last ? 1025 : 17;
-    check_pool<float>(rounds, random_value);
+    Case rounds = sliding_case(4, 4, 2, 2, channels_last);
+    rounds.batch = (1 << 17) + 3;
+    check_pool<float>(rounds, small_integer);
     check_gradient<float>(rounds);
   }
 }

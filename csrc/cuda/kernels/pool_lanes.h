@@ -130,7 +130,7 @@ struct LaneGrid {
   std::int64_t threads() const { return ceil_div(outer, rounds) * inner.value; }
   // Rounds save work where there are more threads than any device holds.
   void share_out() {
-    constexpr std::int64_t kPlenty = 1 << 19, kMostRounds = 8;
+    constexpr std::int64_t kPlenty = 1 << 18, kMostRounds = 8;
     const std::int64_t spare = threads() / kPlenty;
     rounds = spare < 1 ? 1 : spare < kMostRounds ? spare : kMostRounds;
   }

@@ -27,13 +27,13 @@ struct PoolReductionKernel {
     const std::int64_t thread =
         (block_index() * (kThreads / shared_by) + thread_index() / shared_by) * a.width + group;
     const LaneRounds round = a.grid.of_thread(thread);
-    const bool mine = round.rounds > 0;
+    const bool mine = round.rounds > 0 && round.live > 0;  // else here for the exchange alone
     const PoolWindow window(a, round.position);
     State state[kCount];
     for (auto& s : state) s = a.operation.start(kNoNumber);
     BoxWalk<std::int64_t> walk(window.box, part, a.parts);
     const bool empty = walk.left() == 0;  // told by part 0
-    if (mine && round.live > 0) look_through(a, window, round, &walk, state);
+    if (mine) look_through(a, window, round, &walk, state);
     for (int mask = shared_by / 2; mask >= a.width; mask /= 2) exchange(a.operation, mask, state);
     if (mine && part == 0) store_pooled<S, kAdjacent>(a, window, empty, round, state);
   }

@@ -30,7 +30,7 @@ struct ScatterShape {
   std::int64_t tile_elements() const { return tile_planes * slice << lane_bits; }
 };
 
-constexpr int kScatterThreads = 512, kScatterElements = 4;  // of a thread, in each piece
+constexpr int kScatterThreads = 256, kScatterElements = 8;  // of a thread, in each piece
 constexpr int kPiece = kScatterThreads * kScatterElements, kSlots = 2 * kPiece;
 
 struct IndexRange {

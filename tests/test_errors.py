@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from agreement import BFLOAT16
@@ -348,7 +350,11 @@ EXPORTERS = {
     "no capsule": (Exporter(lambda: 5), TypeError, "gave 5"),
     "used capsule": (Exporter(lambda: USED), TypeError, "used_dltensor"),
     "no device": (Exporter(lambda: USED, device=None), TypeError, "NoneType"),
-    "CUDA": (Exporter(lambda: USED, device=(2, 0)), ValueError, "lies on CUDA device 0, but"),
+    "CUDA": (
+        Exporter(lambda: USED, device=(2, 0)),
+        ValueError,
+        "CUDA device 0, but .*(CUDA back end|host)",
+    ),
     "another device": (Exporter(lambda: USED, device=(8, 0)), ValueError, "device of kind 8"),
 }
 
@@ -366,8 +372,9 @@ def calls_with(value):
 
 
 @pytest.mark.parametrize(("exporter", "error", "match"), EXPORTERS.values(), ids=EXPORTERS)
-def test_dlpack_that_fails(exporter, error, match):
+def test_dlpack_that_fails(exporter, error, match, monkeypatch):
     """The error names function and argument, in the words of the array's own library."""
+    monkeypatch.setitem(sys.modules, "fastconv._cuda", None)  # as where the CUDA back end was not built
     for where, call in calls_with(exporter).items():
         with pytest.raises(error, match=f"^{where} .*{match}"):
             call()

@@ -153,14 +153,16 @@ template <class S>
 void compare(const char* what, const Case& c, Tensor<S>& actual, Tensor<S>& expected, double allowed) {
   CHECK(actual.kept_its_end(), "%s of dtype %d goes too far: %s", what, static_cast<int>(kDtype<S>),
         c.text());
-  for (std::size_t i = 0; i < expected.elements(); ++i) {
+  std::size_t i = 0;
+  const auto agrees = [&] {
     const double a = widen(actual[i]), e = widen(expected[i]);
-    const bool good = a == e || (std::isnan(a) && std::isnan(e)) ||
-                      std::fabs(a - e) <= allowed * std::fmax(1.0, std::fabs(e));
-    CHECK(good, "%s of dtype %d, element %zu: %g, not %g: %s", what, static_cast<int>(kDtype<S>), i, a, e,
-          c.text());
-    if (!good) return;
-  }
+    return a == e || (std::isnan(a) && std::isnan(e)) ||
+           std::fabs(a - e) <= allowed * std::fmax(1.0, std::fabs(e));
+  };
+  while (i < expected.elements() && agrees()) ++i;
+  CHECK(i == expected.elements(), "%s of dtype %d, element %zu: %g, not %g: %s", what,
+        static_cast<int>(kDtype<S>), i, static_cast<double>(widen(actual[i])),
+        static_cast<double>(widen(expected[i])), c.text());
 }
 
 // Roundings of sums in the compute type, whose order differs, and of results that they push over an edge.

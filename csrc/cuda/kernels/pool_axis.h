@@ -108,12 +108,12 @@ class BoxWalk {
   FASTCONV_DEVICE std::int64_t position(int i) const { return box_.tap[i].first + at_[i] * box_.step[i]; }
   FASTCONV_DEVICE void advance() {
     --left_;
+    Index carry = 0;
+    FASTCONV_UNROLL
     for (int i = kAxes - 1; i >= 0; --i) {
-      at_[i] += step_[i];
-      if (i > 0 && at_[i] >= static_cast<Index>(box_.tap[i].count)) {
-        at_[i] -= static_cast<Index>(box_.tap[i].count);
-        ++at_[i - 1];
-      }
+      const Index next = at_[i] + step_[i] + carry, beyond = next - static_cast<Index>(box_.tap[i].count);
+      carry = i > 0 && beyond >= 0;
+      at_[i] = carry ? beyond : next;
     }
   }
 

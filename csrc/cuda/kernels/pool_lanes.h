@@ -57,28 +57,30 @@ class LaneReader {
  public:
   static constexpr int kCount = kLanes<S>;
   FASTCONV_DEVICE LaneReader(const void* data, std::int64_t first, std::int64_t pitch, int live) {
-    const S* at = static_cast<const S*>(data) + first;
+    const char* at = static_cast<const char*>(data) + first * kItem;
     FASTCONV_UNROLL
     for (int j = 0; j < kPointers; ++j) {
       lane_[j] = at;
-      if (j + 1 < live) at += pitch;
+      if (j + 1 < live) at += pitch * kItem;
     }
   }
   template <class Offset>
   FASTCONV_DEVICE Packet<S, kCount> operator()(Offset offset) const {
+    const std::int64_t bytes = static_cast<std::int64_t>(offset) * kItem;
     if constexpr (kAdjacent) {
-      return *reinterpret_cast<const Packet<S, kCount>*>(lane_[0] + offset);
+      return *reinterpret_cast<const Packet<S, kCount>*>(lane_[0] + bytes);
     } else {
       Packet<S, kCount> packet;
       FASTCONV_UNROLL
-      for (int j = 0; j < kCount; ++j) packet.lane[j] = lane_[j][offset];
+      for (int j = 0; j < kCount; ++j) packet.lane[j] = *reinterpret_cast<const S*>(lane_[j] + bytes);
       return packet;
     }
   }
 
  private:
   static constexpr int kPointers = kAdjacent ? 1 : kCount;
-  const S* lane_[kPointers];
+  static constexpr std::int64_t kItem = sizeof(S);
+  const char* lane_[kPointers];  // so that an offset becomes bytes once for all of them
 };
 
 template <bool kAdjacent, class E, int kCount>

@@ -61,6 +61,12 @@ struct Mean {
   FASTCONV_DEVICE T finish(State state, T divisor) const { return state / divisor; }
 };
 
+// A call, since it is large and stands in many places.
+template <class T>
+FASTCONV_DEVICE_CALL T raise(T x, T p) {
+  return static_cast<T>(pow(x, p));
+}
+
 // x^p for x >= 0; small whole exponents by multiplication.
 template <class T>
 struct Exponent {
@@ -73,7 +79,7 @@ struct Exponent {
   }
   FASTCONV_DEVICE T operator()(T x) const {
     if (p == 0) return 1;
-    if (whole == 0) return static_cast<T>(pow(x, p));
+    if (whole == 0) return raise(x, p);
     T product = x;
     for (int i = 1; i < whole; ++i) product *= x;
     return product;
@@ -93,7 +99,7 @@ struct PowerSum {
   FASTCONV_DEVICE T finish(State state, T) const {
     return power.whole == 1   ? state
            : power.whole == 2 ? static_cast<T>(sqrt(state))
-                              : static_cast<T>(pow(state, T(1) / power.p));
+                              : raise(state, T(1) / power.p);
   }
 };
 

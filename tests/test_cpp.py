@@ -17,7 +17,15 @@ import cmake_builds
 
 from fastconv import _core
 
-SUBJECTS = {"vectors", "kernels", "tiles", "pixel planes", "parallel_for", "buffer pool"}
+SUBJECTS = {
+    "vectors",
+    "kernels",
+    "tiles",
+    "pixel planes",
+    "parallel_for",
+    "buffer pool",
+    "Winograd",
+}
 CUDA_SUBJECTS = {"CUDA convolutions", "CUDA pools", "CUDA primitives", "executor of CUDA kernels"}
 
 

@@ -9,6 +9,6 @@ namespace fastconv::cuda {
 // Backend::conv_route, on a stream.
 std::unique_ptr<ConvRoute> conv_route(const std::string& function, const ConvProblem& problem,
                                       Direction direction, Dtype dtype, Precision precision,
-                                      const std::string& algorithm, Stream stream);
+                                      const std::string& algorithm, int capability, Stream stream);
 
 }  // namespace fastconv::cuda

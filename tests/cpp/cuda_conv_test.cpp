@@ -133,7 +133,7 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
                                  cpu::Machine::current());
   };
   const auto route = [&](Direction direction) {
-    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, algorithm, nullptr);
+    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, algorithm, 90, nullptr);
   };
   const Epilogue epilogue{b.data(), 1, draw.below(2) == 0 ? Activation::relu6 : Activation::none};
 
@@ -160,9 +160,14 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
 
 void check_random_problems() {
   constexpr Dtype kDtypes[] = {Dtype::float32, Dtype::float64, Dtype::float16, Dtype::bfloat16};
-  constexpr const char* kAlgorithms[] = {"auto", "implicit_gemm", "direct"};
-  for (int i = 0; i < 150; ++i)
-    check_problem(random_problem(), kDtypes[i % 4], draw.below(2) == 0, kAlgorithms[i % 3]);
+  constexpr const char* kAlgorithms[] = {"auto", "tensor_cores", "implicit_gemm", "direct", "tensor_cores"};
+  for (int i = 0; i < 200; ++i) {
+    const Dtype dtype = kDtypes[i % 4];
+    const bool channels_last = draw.below(2) == 0;
+    const char* algorithm = kAlgorithms[i % 5];
+    if (dtype == Dtype::float64 && std::strcmp(algorithm, "tensor_cores") == 0) algorithm = "auto";
+    check_problem(random_problem(), dtype, channels_last, algorithm);
+  }
 }
 
 // Long reductions fall into parts and chains.

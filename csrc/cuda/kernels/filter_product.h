@@ -2,10 +2,8 @@
 // pixels. Parts of the pixels may go to blocks of their own; what a part is follows from the problem alone.
 #pragma once
 
-#include "cuda/kernels/gather.h"
+#include "cuda/kernels/packing.h"
 #include "cuda/kernels/product_tile.h"
-#include "cuda/kernels/spans.h"
-#include "cuda/kernels/values.h"
 
 namespace fastconv::cuda {
 
@@ -20,6 +18,7 @@ struct FilterProductArguments {
   Divisor inner;  // columns: (channel, tap) by taps, or (tap, channel) by channels
   std::int64_t parts, pixels_of_part;
   void* partial_sums;  // [part][group, filter][column], where there are several
+  Turn turn;
 };
 
 struct FilterColumn {
@@ -97,6 +96,7 @@ struct FilterProductKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
     std::int64_t b = block_index();
     const std::int64_t column_tile = b % a.column_tiles;
     b /= a.column_tiles;
@@ -197,6 +197,7 @@ struct FilterPartsKernel {
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
       T sum = 0;

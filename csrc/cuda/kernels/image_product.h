@@ -3,20 +3,10 @@
 
 #include "core/product_kind.h"
 #include "cuda/kernels/activations.h"
-#include "cuda/kernels/gather.h"
+#include "cuda/kernels/packing.h"
 #include "cuda/kernels/product_tile.h"
-#include "cuda/kernels/spans.h"
-#include "cuda/kernels/values.h"
 
 namespace fastconv::cuda {
-
-// One group's filters as lines of a product: line n begins at n * line_step, its channels are channel_step
-// apart and its taps neighbours.
-struct FilterLines {
-  const void* data;
-  Dtype dtype;
-  std::int64_t group_step, line_step, channel_step;
-};
 
 // A result's channels and how its sums become elements.
 struct ResultStore {
@@ -44,6 +34,7 @@ struct ImageProductArguments {
   // More than one: partial sums [part][channel of the result][pixel] instead of the result.
   std::int64_t parts, reduction_of_part;
   void* partial_sums;
+  Turn turn;
 };
 
 // kChannelsAdjacent: the source's channels are neighbours in memory, else its pixels are.
@@ -118,6 +109,7 @@ struct ImageProductKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
     // Blocks that share pixels are neighbours.
     std::int64_t b = block_index();
     const std::int64_t column_tile = b % a.column_tiles;
@@ -154,12 +146,13 @@ struct ImageProductKernel {
 };
 
 // Adds the parts up, in their order.
-template <class T>
+template <class T, class Product>
 struct ImagePartsKernel {
-  using Arguments = ImageProductArguments;
+  using Arguments = Product;
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
     const std::int64_t count = a.groups * a.lines * a.gather.pixels;
     for_each_of_span(count, [&](std::int64_t i) {
       T sum = 0;

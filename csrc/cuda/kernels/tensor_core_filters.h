@@ -1,0 +1,168 @@
+// Gradients of filters on tensor cores: the packed upstream gradient's channels times packed pixels gathered
+// from the image, summed over pixels. Parts of the pixels may go to blocks of their own.
+#pragma once
+
+#include "cuda/kernels/tensor_core_tile.h"
+
+namespace fastconv::cuda {
+
+struct TensorCoreFiltersArguments {
+  Gather gather;  // of the packed image
+  const std::uint16_t *image, *dy;
+  std::int64_t image_part, dy_part;  // elements from part to part
+  std::int64_t groups, filters;      // of a group
+  std::int64_t dy_filters;           // of a group, packed
+  ChannelPacking packing;            // of the image
+  std::int64_t columns;              // taps and packed channels
+  std::int64_t row_tiles, column_tiles;
+  std::int64_t parts, pixels_of_part;
+  float* partial_sums;  // [part][group, filter][column], where there are several
+  Dtype dtype;
+  void* dw;  // [group, filter][channel][tap]
+  std::int64_t taps;  // of the filters
+  Turn turn;
+};
+
+// A sum's element, if it has one: packed channels may be none.
+FASTCONV_DEVICE void store_packed_filter(const TensorCoreFiltersArguments& a, std::int64_t filter,
+                                         std::int64_t column, float sum) {
+  const std::int64_t tap = column / a.packing.packed;
+  const Quotient channel = divide(column - tap * a.packing.packed, a.packing.by_channels);
+  if (channel.quotient >= a.packing.taps) return;
+  store<float>(a.dtype, a.dw,
+               (filter * a.packing.channels + channel.remainder) * a.taps + tap * a.packing.taps +
+                   channel.quotient,
+               sum);
+}
+
+// What a block of filters and columns computes.
+struct FilterTile {
+  std::int64_t first_filter, first_column, group, part, first_pixel, end_pixel;
+};
+
+template <int kRows, int kColumns>
+FASTCONV_DEVICE FilterTile filter_tile(const TensorCoreFiltersArguments& a) {
+  FilterTile t;
+  std::int64_t b = block_index();
+  t.first_column = b % a.column_tiles * kColumns;
+  b /= a.column_tiles;
+  t.first_filter = b % a.row_tiles * kRows;
+  b /= a.row_tiles;
+  t.part = b % a.parts;
+  t.group = b / a.parts;
+  t.first_pixel = t.part * a.pixels_of_part;
+  t.end_pixel = t.first_pixel + a.pixels_of_part;
+  if (t.end_pixel > a.gather.pixels) t.end_pixel = a.gather.pixels;
+  return t;
+}
+
+// Writes a tile's sums, which lie in shared memory: row r's from sums + r * pitch on.
+template <int kRows, int kColumns, int kThreads>
+FASTCONV_DEVICE void store_filter_tile(const TensorCoreFiltersArguments& a, const FilterTile& t,
+                                       const float* sums, int pitch, int thread) {
+  for (int n = thread; n < kRows * kColumns; n += kThreads) {
+    const int row = n / kColumns;
+    const std::int64_t filter = t.first_filter + row, column = t.first_column + n % kColumns;
+    if (filter >= a.filters || column >= a.columns) continue;
+    const float sum = sums[row * pitch + n % kColumns];
+    const std::int64_t line = t.group * a.filters + filter;
+    if (a.parts == 1) {
+      store_packed_filter(a, line, column, sum);
+    } else {
+      a.partial_sums[(t.part * a.groups * a.filters + line) * a.columns + column] = sum;
+    }
+  }
+}
+
+template <class T, int kColumns, int kParts>
+struct TensorCoreFiltersKernel {
+  using Arguments = TensorCoreFiltersArguments;
+  using Tile = TensorCoreTile<T, kColumns, kParts, false>;
+  static constexpr int kThreads = kTensorThreads, kResidentBlocks = kParts == 1 ? 2 : 1;
+
+  struct Gradient {
+    const Arguments& a;
+    std::int64_t end, pixel;  // the step's first
+    std::int64_t filter;      // packed; beyond them where there is none
+
+    FASTCONV_DEVICE Gradient(const Arguments& arguments, const FilterTile& t)
+        : a(arguments), end(t.end_pixel), pixel(t.first_pixel) {
+      filter = t.first_filter + Tile::Rows::piece() * kPackedChannels;
+      if (filter >= a.dy_filters) end = 0;
+      filter += t.group * a.dy_filters;
+    }
+    FASTCONV_DEVICE void copy(unsigned char* to) {
+      FASTCONV_UNROLL
+      for (int i = 0; i < Tile::Rows::kPieces; ++i) {
+        const std::int64_t number = pixel + Tile::Rows::row(i);
+        const bool inside = number < end;
+        const std::int64_t from = number * a.groups * a.dy_filters + filter;
+        unsigned char* const piece = to + Tile::Rows::offset(Tile::Rows::row(i), Tile::Rows::piece());
+        FASTCONV_UNROLL
+        for (int part = 0; part < kParts; ++part)
+          copy_async<16>(piece + part * Tile::Rows::kBytes, inside ? a.dy + from + part * a.dy_part : a.dy,
+                         inside ? 16 : 0);
+      }
+      pixel += kTensorDepth;
+    }
+  };
+
+  struct Image {
+    const Arguments& a;
+    std::int64_t end, pixel;
+    std::int64_t channel;  // of the image, packed
+    Tap tap;
+
+    FASTCONV_DEVICE Image(const Arguments& arguments, const FilterTile& t)
+        : a(arguments), end(t.end_pixel), pixel(t.first_pixel) {
+      const std::int64_t column = t.first_column + Tile::Columns::piece() * kPackedChannels;
+      const std::int64_t number = column / a.packing.packed;
+      if (column >= a.columns) end = 0;
+      channel = t.group * a.packing.packed + column - number * a.packing.packed;
+      tap = tap_at(a.gather, column < a.columns ? number : 0);
+    }
+    FASTCONV_DEVICE void copy(unsigned char* to) {
+      FASTCONV_UNROLL
+      for (int i = 0; i < Tile::Columns::kPieces; ++i) {
+        const std::int64_t number = pixel + Tile::Columns::row(i);
+        std::int64_t from = 0;
+        const bool inside = number < end && find_source(a.gather, pixel_at(a.gather, number), tap, &from);
+        unsigned char* const piece = to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
+        FASTCONV_UNROLL
+        for (int part = 0; part < kParts; ++part)
+          copy_async<16>(piece + part * Tile::Columns::kBytes,
+                         inside ? a.image + from + channel + part * a.image_part : a.image, inside ? 16 : 0);
+      }
+      pixel += kTensorDepth;
+    }
+  };
+
+  FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
+    const FilterTile t = filter_tile<kTensorRows, kColumns>(a);
+    Gradient gradient(a, t);
+    Image image(a, t);
+    Tile tile;
+    tile.run(&gradient, &image, (t.end_pixel - t.first_pixel + kTensorDepth - 1) / kTensorDepth);
+    store_filter_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch,
+                                                       thread_index());
+  }
+};
+
+// Adds the parts up, in their order.
+struct TensorCoreFilterPartsKernel {
+  using Arguments = TensorCoreFiltersArguments;
+  static constexpr int kThreads = kSpanThreads;
+
+  FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn)) return;
+    const std::int64_t count = a.groups * a.filters * a.columns;
+    for_each_of_span(count, [&](std::int64_t i) {
+      float sum = 0;
+      for (std::int64_t part = 0; part < a.parts; ++part) sum += a.partial_sums[part * count + i];
+      store_packed_filter(a, i / a.columns, i % a.columns, sum);
+    });
+  }
+};
+
+}  // namespace fastconv::cuda

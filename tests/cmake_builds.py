@@ -132,11 +132,12 @@ def recording_backend() -> Path:
     return module
 
 
+@functools.cache
 def cuda_commands() -> list[tuple[Path, list[str]]]:
-    """Return the CUDA sources, each with the command that compiles it, as the build itself would."""
+    """Return the CUDA sources, the tests' too, each with the command that the build compiles it by."""
     require("cmake")
     compiler()
-    folder = _configure("cuda", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    folder = _configure("cuda", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DFASTCONV_TESTS=ON")
     entries = json.loads((folder / "compile_commands.json").read_text(encoding="utf-8"))
     commands = [(Path(entry["file"]), shlex.split(entry["command"])) for entry in entries]
     found = [(source, command) for source, command in commands if source.suffix == ".cu"]

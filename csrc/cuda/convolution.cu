@@ -17,9 +17,9 @@ namespace {
 
 // A tile of filters is at least 32 wide: with fewer than a quarter of that, a thread for each element wins.
 constexpr std::int64_t kFewestFilters = 8;
-// The tensor cores that the kernels' instructions need, and axes that they count in 32 bits.
+// The tensor cores that the kernels' instructions need, and sizes that they count in 32 bits.
 constexpr int kTensorCoreCapability = 80;
-constexpr std::int64_t kLongestPackedAxis = std::int64_t{1} << 29;
+constexpr std::int64_t kLongestPackedAxis = std::int64_t{1} << 29, kMostPackedPixels = 0x7fffffff;
 // Gradients of padded images that are in memory at one time.
 constexpr std::int64_t kFoldedBytes = 256 << 20;
 
@@ -99,9 +99,7 @@ class Route : public ConvRoute {
       : p_(problem), direction_(direction), kind_(kind), elements_(elements), stream_(stream) {}
 
   const char* name() const override {
-    return kind_ == Kind::direct          ? "direct"
-           : kind_ == Kind::implicit_gemm ? "implicit_gemm"
-                                          : "tensor_cores";
+    return kind_ == Kind::direct ? "direct" : kind_ == Kind::implicit_gemm ? "implicit_gemm" : "tensor_cores";
   }
 
   void images(const ImageView& from, const FilterView& w, const Epilogue& epilogue,
@@ -158,9 +156,8 @@ class Route : public ConvRoute {
     if (kind_ != Kind::tensor_cores || gathers.empty()) return on_scalar_units({});
     const SplitOperands split(elements_, to.batch, stream_);
     const PackedImage image =
-        gathers.size() == 1
-            ? pack_gathered(gathers[0], p, elements_, split.images(), stream_)
-            : pack_image(gathers[0].source, p, p.groups, elements_, split.images(), stream_);
+        gathers.size() == 1 ? pack_gathered(gathers[0], p, elements_, split.images(), stream_)
+                            : pack_image(gathers[0].source, p, p.groups, elements_, split.images(), stream_);
     for (const PixelGather& g : gathers) {
       tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype},
                          elements_, split.others(), split.turn(true), stream_);
@@ -292,6 +289,8 @@ const char* unfit_for_tensor_cores(const ConvProblem& p, Dtype dtype, int capabi
   for (int a = 0; a < kAxes; ++a) {
     if (std::max(p.input[a], p.output[a]) > kLongestPackedAxis) return "an axis is too long";
   }
+  if (p.batch * product(p.output) > kMostPackedPixels || p.batch * product(p.input) > kMostPackedPixels)
+    return "there are too many pixels";
   return nullptr;
 }
 
@@ -313,8 +312,9 @@ Kind kind_of(const std::string& function, const ConvProblem& p, Direction direct
   const std::int64_t filters = p.filters_per_group(), channels = p.channels_per_group();
   if ((to_input ? channels : filters) < kFewestFilters) return Kind::direct;
   // Of few channels the last axis' taps become more; what packing fills up with zeros is computed in vain.
-  const std::int64_t terms =
-      to_input ? filters : channels < kPackedChannels ? channels * p.kernel[kAxes - 1] : channels;
+  const std::int64_t terms = to_input                     ? filters
+                             : channels < kPackedChannels ? channels * p.kernel[kAxes - 1]
+                                                          : channels;
   return unfit || terms < kPackedChannels / 2 ? Kind::implicit_gemm : Kind::tensor_cores;
 }
 

@@ -1,7 +1,6 @@
-#include "cuda/packing.h"
-
 #include "core/integers.h"
 #include "cuda/launch.h"
+#include "cuda/packing.h"
 
 namespace fastconv::cuda {
 namespace {

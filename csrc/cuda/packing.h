@@ -37,7 +37,8 @@ struct LargestOf {
   bool each = false;
 };
 
-// Packs an image, with its padding where that repeats elements. What is packed for tensor cores already stays where it is.
+// Packs an image, with its padding where that repeats elements. What is packed for tensor cores already stays
+// where it is.
 PackedImage pack_image(const ImageView& image, const ConvProblem& padding, std::int64_t groups,
                        const Elements& elements, const LargestOf& largest, Stream stream);
 // The same for one gather alone, whose last taps may become channels.

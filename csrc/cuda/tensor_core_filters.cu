@@ -1,5 +1,4 @@
 #include "cuda/kernels/tensor_core_filters.h"
-
 #include "cuda/launch.h"
 #include "cuda/parts.h"
 #include "cuda/tensor_cores.h"
@@ -29,6 +28,7 @@ void tensor_core_filters(const PackedImage& dy, const PackedImage& image, const 
     with_columns(a.columns, [&](auto columns) {
       constexpr int kColumns = decltype(columns)::value;
       using Kernel = TensorCoreFiltersKernel<decltype(type), kColumns, decltype(parts)::value>;
+      a.pixels_apart = pixels_apart(a.gather, kTensorDepth / Kernel::Tile::Columns::kPieces);
       a.row_tiles = ceil_div(a.filters, kTensorRows);
       a.column_tiles = ceil_div(a.columns, kColumns);
       const std::int64_t tiles = groups * a.row_tiles * a.column_tiles;

@@ -1,5 +1,4 @@
 #include "cuda/kernels/tensor_core_images.h"
-
 #include "cuda/launch.h"
 #include "cuda/parts.h"
 #include "cuda/tensor_cores.h"

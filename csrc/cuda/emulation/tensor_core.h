@@ -102,7 +102,8 @@ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_
   emulation::publish(&own, sizeof own, 0);
   const auto* const shown = static_cast<const unsigned char*>(emulation::published(0));
   const auto of = [&](int lane) -> const Fragments& {
-    return *reinterpret_cast<const Fragments*>(shown + static_cast<std::size_t>(lane) * emulation::kLargestSlot);
+    return *reinterpret_cast<const Fragments*>(shown +
+                                               static_cast<std::size_t>(lane) * emulation::kLargestSlot);
   };
   const int lane = thread_index() % kWarp, g = lane / 4, t = lane % 4;
   constexpr int kHalf = Fragments::kOfRegister;  // a register of each of four lanes: 8 terms, 4 of tf32

@@ -67,8 +67,8 @@ struct Turn {
 };
 FASTCONV_DEVICE bool is_turn(const Turn& turn, std::int64_t image) {
   if (!turn.largest.images) return true;
-  const bool carried =
-      is_carried(turn.largest.images[turn.largest.each_image ? image : 0]) && is_carried(*turn.largest.others);
+  const bool carried = is_carried(turn.largest.images[turn.largest.each_image ? image : 0]) &&
+                       is_carried(*turn.largest.others);
   return carried == turn.split;
 }
 
@@ -95,15 +95,15 @@ struct PackImageArguments {
   ChannelPacking packing;
   Split split;
   std::uint16_t* to;
-  std::int32_t* largest;  // or null
-  bool largest_of_each;   // image
-  std::int64_t groups, pixels;  // of an image
+  std::int32_t* largest;                    // or null
+  bool largest_of_each;                     // image
+  std::int64_t groups, pixels;              // of an image
   std::int64_t channel_tiles, pixel_tiles;  // of a group, of an image
-  bool channels_adjacent;      // in the source, else pixels are
+  bool channels_adjacent;                   // in the source, else pixels are
 };
 
-// A block packs kPixels pixels of an image by kChannels channels, through shared memory: read along the source's
-// neighbours, written along its own.
+// A block packs kPixels pixels of an image by kChannels channels, through shared memory: read along the
+// source's neighbours, written along its own.
 struct PackImageKernel {
   using Arguments = PackImageArguments;
   static constexpr int kThreads = 256, kPixels = 32, kChannels = 64, kPitch = kChannels + 1;
@@ -152,9 +152,8 @@ struct PackImageKernel {
     constexpr int kPieces = kChannels / kPackedChannels;
     const int pixel = thread_index() / kPieces, channel = thread_index() % kPieces * kPackedChannels;
     if (first_pixel + pixel >= a.pixels || first_channel + channel >= a.packing.packed) return;
-    const std::int64_t at =
-        ((image * a.pixels + first_pixel + pixel) * a.groups + group) * a.packing.packed + first_channel +
-        channel;
+    const std::int64_t at = ((image * a.pixels + first_pixel + pixel) * a.groups + group) * a.packing.packed +
+                            first_channel + channel;
     float rest[kPackedChannels];
     FASTCONV_UNROLL
     for (int i = 0; i < kPackedChannels; ++i) rest[i] = tile[pixel * kPitch + channel + i];

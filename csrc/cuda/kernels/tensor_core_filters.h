@@ -6,6 +6,27 @@
 
 namespace fastconv::cuda {
 
+// Two pixels that a thread gathers one after the other: the digits by which their numbers differ, and
+// elements of the image from one to the other, more where a digit carries over to the axis before.
+struct PixelsApart {
+  int position[kAxes];
+  std::int64_t elements, carried[kAxes];
+};
+inline PixelsApart pixels_apart(const Gather& g, int count) {
+  PixelsApart apart{};
+  std::int64_t rest = count;
+  for (int a = kAxes - 1; a >= 0; --a) {
+    const std::int64_t positions = g.axis[a].positions.value, step = g.axis[a].step * g.source.stride[a];
+    apart.position[a] = static_cast<int>(rest % positions);
+    rest /= positions;
+    apart.elements += apart.position[a] * step;
+    const std::int64_t before = a > 0 ? g.axis[a - 1].step * g.source.stride[a - 1] : g.source.batch_stride;
+    apart.carried[a] = before - positions * step;
+  }
+  apart.elements += rest * g.source.batch_stride;
+  return apart;
+}
+
 struct TensorCoreFiltersArguments {
   Gather gather;  // of the packed image
   const std::uint16_t *image, *dy;
@@ -16,9 +37,10 @@ struct TensorCoreFiltersArguments {
   std::int64_t columns;              // taps and packed channels
   std::int64_t row_tiles, column_tiles;
   std::int64_t parts, pixels_of_part;
+  PixelsApart pixels_apart;
   float* partial_sums;  // [part][group, filter][column], where there are several
   Dtype dtype;
-  void* dw;  // [group, filter][channel][tap]
+  void* dw;           // [group, filter][channel][tap]
   std::int64_t taps;  // of the filters
   Turn turn;
 };
@@ -29,10 +51,10 @@ FASTCONV_DEVICE void store_packed_filter(const TensorCoreFiltersArguments& a, st
   const std::int64_t tap = column / a.packing.packed;
   const Quotient channel = divide(column - tap * a.packing.packed, a.packing.by_channels);
   if (channel.quotient >= a.packing.taps) return;
-  store<float>(a.dtype, a.dw,
-               (filter * a.packing.channels + channel.remainder) * a.taps + tap * a.packing.taps +
-                   channel.quotient,
-               sum);
+  store<float>(
+      a.dtype, a.dw,
+      (filter * a.packing.channels + channel.remainder) * a.taps + tap * a.packing.taps + channel.quotient,
+      sum);
 }
 
 // What a block of filters and columns computes.
@@ -82,58 +104,80 @@ struct TensorCoreFiltersKernel {
 
   struct Gradient {
     const Arguments& a;
-    std::int64_t end, pixel;  // the step's first
-    std::int64_t filter;      // packed; beyond them where there is none
+    const std::uint16_t* dy;  // the next pixel's
 
-    FASTCONV_DEVICE Gradient(const Arguments& arguments, const FilterTile& t)
-        : a(arguments), end(t.end_pixel), pixel(t.first_pixel) {
-      filter = t.first_filter + Tile::Rows::piece() * kPackedChannels;
-      if (filter >= a.dy_filters) end = 0;
-      filter += t.group * a.dy_filters;
+    FASTCONV_DEVICE Gradient(const Arguments& arguments, const FilterTile& t) : a(arguments) {
+      std::int64_t filter = t.first_filter + Tile::Rows::piece() * kPackedChannels;
+      if (filter >= a.dy_filters) filter = 0;  // any will do: nobody stores those sums
+      dy = a.dy + ((t.first_pixel + Tile::Rows::row(0)) * a.groups + t.group) * a.dy_filters + filter;
     }
-    FASTCONV_DEVICE void copy(unsigned char* to) {
+    FASTCONV_DEVICE void copy(unsigned char* to, int left) {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Rows::kPieces; ++i) {
-        const std::int64_t number = pixel + Tile::Rows::row(i);
-        const bool inside = number < end;
-        const std::int64_t from = number * a.groups * a.dy_filters + filter;
         unsigned char* const piece = to + Tile::Rows::offset(Tile::Rows::row(i), Tile::Rows::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
-          copy_async<16>(piece + part * Tile::Rows::kBytes, inside ? a.dy + from + part * a.dy_part : a.dy,
-                         inside ? 16 : 0);
+          copy_async<16>(piece + part * Tile::Rows::kBytes, dy + part * a.dy_part,
+                         Tile::Rows::row(i) < left ? 16 : 0);
+        dy += kRowsApart * a.groups * a.dy_filters;
       }
-      pixel += kTensorDepth;
     }
+    static constexpr int kRowsApart = kTensorDepth / Tile::Rows::kPieces;
   };
 
   struct Image {
     const Arguments& a;
-    std::int64_t end, pixel;
-    std::int64_t channel;  // of the image, packed
-    Tap tap;
+    int position[kAxes];
+    int place[kAxes];             // of the tap
+    const std::uint16_t* source;  // the thread's next pixel's, through the tap
 
-    FASTCONV_DEVICE Image(const Arguments& arguments, const FilterTile& t)
-        : a(arguments), end(t.end_pixel), pixel(t.first_pixel) {
-      const std::int64_t column = t.first_column + Tile::Columns::piece() * kPackedChannels;
+    FASTCONV_DEVICE Image(const Arguments& arguments, const FilterTile& t) : a(arguments) {
+      std::int64_t column = t.first_column + Tile::Columns::piece() * kPackedChannels;
+      if (column >= a.columns) column = 0;  // any will do: nobody stores those sums
       const std::int64_t number = column / a.packing.packed;
-      if (column >= a.columns) end = 0;
-      channel = t.group * a.packing.packed + column - number * a.packing.packed;
-      tap = tap_at(a.gather, column < a.columns ? number : 0);
+      const Tap tap = tap_at(a.gather, number);
+      const std::int64_t pixel = t.first_pixel + Tile::Columns::row(0);
+      const Pixel p = pixel_at(a.gather, pixel < a.gather.pixels ? pixel : 0);
+      source = a.image + p.image * a.gather.source.batch_stride + t.group * a.packing.packed + column -
+               number * a.packing.packed;
+      FASTCONV_UNROLL
+      for (int axis = 0; axis < kAxes; ++axis) {
+        position[axis] = static_cast<int>(p.position[axis]);
+        place[axis] = static_cast<int>(tap.offset[axis]);
+        source +=
+            (p.position[axis] * a.gather.axis[axis].step + tap.offset[axis]) * a.gather.source.stride[axis];
+      }
     }
-    FASTCONV_DEVICE void copy(unsigned char* to) {
+    FASTCONV_DEVICE void copy(unsigned char* to, int left) {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Columns::kPieces; ++i) {
-        const std::int64_t number = pixel + Tile::Columns::row(i);
-        std::int64_t from = 0;
-        const bool inside = number < end && find_source(a.gather, pixel_at(a.gather, number), tap, &from);
-        unsigned char* const piece = to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
+        bool inside = Tile::Columns::row(i) < left;
+        FASTCONV_UNROLL
+        for (int axis = 0; axis < kAxes; ++axis) {
+          const int along = position[axis] * static_cast<int>(a.gather.axis[axis].step) + place[axis];
+          inside = inside && along >= 0 && along < static_cast<int>(a.gather.axis[axis].size);
+        }
+        unsigned char* const piece =
+            to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
-          copy_async<16>(piece + part * Tile::Columns::kBytes,
-                         inside ? a.image + from + channel + part * a.image_part : a.image, inside ? 16 : 0);
+          copy_async<16>(piece + part * Tile::Columns::kBytes, source + part * a.image_part, inside ? 16 : 0);
+        advance();
       }
-      pixel += kTensorDepth;
+    }
+    FASTCONV_DEVICE void advance() {
+      source += a.pixels_apart.elements;
+      int carry = 0;
+      FASTCONV_UNROLL
+      for (int axis = kAxes - 1; axis >= 0; --axis) {
+        const int all = static_cast<int>(a.gather.axis[axis].positions.value);
+        position[axis] += a.pixels_apart.position[axis] + carry;
+        carry = position[axis] >= all;
+        if (carry) {
+          position[axis] -= all;
+          source += a.pixels_apart.carried[axis];
+        }
+      }
     }
   };
 
@@ -143,7 +187,7 @@ struct TensorCoreFiltersKernel {
     Gradient gradient(a, t);
     Image image(a, t);
     Tile tile;
-    tile.run(&gradient, &image, (t.end_pixel - t.first_pixel + kTensorDepth - 1) / kTensorDepth);
+    tile.run(&gradient, &image, static_cast<int>(t.end_pixel - t.first_pixel));
     store_filter_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch,
                                                        thread_index());
   }

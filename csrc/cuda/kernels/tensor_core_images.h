@@ -88,15 +88,15 @@ struct TensorCoreImagesKernel {
   static constexpr std::int64_t kSharedBytes =
       Tile::kSharedBytes > kOffsetsEnd ? Tile::kSharedBytes : kOffsetsEnd;
 
-  // The thread's piece of the reduction, which goes on by the pieces of a step. Taps are counted axis by axis.
+  // The thread's piece of the reduction, which goes on by the pieces of a step; its taps are counted axis by
+  // axis. Everything here is small enough for 32 bits, which leaves registers to the sums.
   struct Position {
-    std::int64_t number;  // of the piece
     int piece, tap[kAxes];
 
-    FASTCONV_DEVICE void set(const Arguments& a, std::int64_t to) {
-      number = to;
-      std::int64_t rest = to / (a.channels / kPackedChannels);
-      piece = static_cast<int>(to - rest * (a.channels / kPackedChannels));
+    FASTCONV_DEVICE Position(const Arguments& a, int number) {
+      const int of_tap = static_cast<int>(a.channels) / kPackedChannels;
+      piece = number % of_tap;
+      std::int64_t rest = number / of_tap;
       FASTCONV_UNROLL
       for (int axis = kAxes - 1; axis >= 0; --axis) {
         const Quotient q = divide(rest, a.gather.axis[axis].taps);
@@ -105,15 +105,13 @@ struct TensorCoreImagesKernel {
       }
     }
     FASTCONV_DEVICE void advance(const Arguments& a) {
-      constexpr int kPieces = kTensorDepth / kPackedChannels;
-      number += kPieces;
-      piece += kPieces;
-      const int of_tap = static_cast<int>(a.channels / kPackedChannels);
+      piece += kTensorDepth / kPackedChannels;
+      const int of_tap = static_cast<int>(a.channels) / kPackedChannels;
       while (piece >= of_tap) {
         piece -= of_tap;
-        if (++tap[2] < a.gather.axis[2].taps.value) continue;
+        if (++tap[2] < static_cast<int>(a.gather.axis[2].taps.value)) continue;
         tap[2] = 0;
-        if (++tap[1] < a.gather.axis[1].taps.value) continue;
+        if (++tap[1] < static_cast<int>(a.gather.axis[1].taps.value)) continue;
         tap[1] = 0;
         ++tap[0];
       }
@@ -122,42 +120,47 @@ struct TensorCoreImagesKernel {
 
   struct Pixels {
     const Arguments& a;
-    std::int64_t end;
     Position at;
-    const std::uint16_t* image[Tile::Rows::kPieces];  // of the pixel, its group's first channel; or null
-    int place[Tile::Rows::kPieces][kAxes];            // in the image, through a tap of offset 0
+    const std::uint16_t* pixel[Tile::Rows::kPieces];  // its group's first channel, through a tap of offset 0
+    int place[Tile::Rows::kPieces][kAxes];            // so in the image; outside where there is no pixel
 
-    FASTCONV_DEVICE Pixels(const Arguments& arguments, const ImageTile& t) : a(arguments), end(t.end_piece) {
-      at.set(a, t.first_piece + Tile::Rows::piece());
+    FASTCONV_DEVICE Pixels(const Arguments& arguments, const ImageTile& t)
+        : a(arguments), at(arguments, static_cast<int>(t.first_piece) + Tile::Rows::piece()) {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Rows::kPieces; ++i) {
         const std::int64_t number = t.first_row + Tile::Rows::row(i);
-        const bool inside = number < a.gather.pixels;
-        const Pixel pixel = pixel_at(a.gather, inside ? number : 0);
-        image[i] = inside ? a.image + pixel.image * a.gather.source.batch_stride + t.group * a.channels
-                          : nullptr;
-        FASTCONV_UNROLL
-        for (int axis = 0; axis < kAxes; ++axis)
-          place[i][axis] = static_cast<int>(pixel.position[axis] * a.gather.axis[axis].step +
-                                            a.gather.axis[axis].offset);
-      }
-    }
-    FASTCONV_DEVICE void copy(unsigned char* to) {
-      FASTCONV_UNROLL
-      for (int i = 0; i < Tile::Rows::kPieces; ++i) {
-        std::int64_t from = at.piece * kPackedChannels;
-        bool inside = image[i] && at.number < end;
+        const Pixel p = pixel_at(a.gather, number < a.gather.pixels ? number : 0);
+        pixel[i] = a.image + p.image * a.gather.source.batch_stride + t.group * a.channels;
         FASTCONV_UNROLL
         for (int axis = 0; axis < kAxes; ++axis) {
-          const auto along = static_cast<int>(a.gather.axis[axis].tap_step) * at.tap[axis] + place[i][axis];
-          inside = inside && along >= 0 && along < a.gather.axis[axis].size;
-          from += along * a.gather.source.stride[axis];
+          const GatherAxis& along = a.gather.axis[axis];
+          place[i][axis] = static_cast<int>(p.position[axis] * along.step + along.offset);
+          pixel[i] += place[i][axis] * a.gather.source.stride[axis];
+        }
+        if (number >= a.gather.pixels) place[i][0] = kOutside;
+      }
+    }
+    FASTCONV_DEVICE void copy(unsigned char* to, int left) {
+      int shift[kAxes];
+      std::int64_t from = at.piece * kPackedChannels;
+      FASTCONV_UNROLL
+      for (int axis = 0; axis < kAxes; ++axis) {
+        shift[axis] = static_cast<int>(a.gather.axis[axis].tap_step) * at.tap[axis];
+        from += shift[axis] * a.gather.source.stride[axis];
+      }
+      FASTCONV_UNROLL
+      for (int i = 0; i < Tile::Rows::kPieces; ++i) {
+        bool inside = Tile::Rows::piece() * kPackedChannels < left;
+        FASTCONV_UNROLL
+        for (int axis = 0; axis < kAxes; ++axis) {
+          const int along = place[i][axis] + shift[axis];
+          inside = inside && along >= 0 && along < static_cast<int>(a.gather.axis[axis].size);
         }
         unsigned char* const piece = to + Tile::Rows::offset(Tile::Rows::row(i), Tile::Rows::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
-          copy_async<16>(piece + part * Tile::Rows::kBytes,
-                         inside ? image[i] + from + part * a.image_part : a.image, inside ? 16 : 0);
+          copy_async<16>(piece + part * Tile::Rows::kBytes, pixel[i] + from + part * a.image_part,
+                         inside ? 16 : 0);
       }
       at.advance(a);
     }
@@ -165,29 +168,29 @@ struct TensorCoreImagesKernel {
 
   struct Filters {
     const Arguments& a;
-    std::int64_t end, number;
-    const std::uint16_t* line[Tile::Columns::kPieces];  // or null
+    int lines;                    // from the thread's first on
+    const std::uint16_t* filter;  // the first line's next piece
 
     FASTCONV_DEVICE Filters(const Arguments& arguments, const ImageTile& t)
-        : a(arguments), end(t.end_piece), number(t.first_piece + Tile::Columns::piece()) {
+        : a(arguments),
+          lines(static_cast<int>(a.lines - t.first_line) - Tile::Columns::row(0)),
+          filter(a.filters + ((t.group * a.lines + t.first_line + Tile::Columns::row(0)) * a.pieces +
+                              t.first_piece + Tile::Columns::piece()) *
+                                 kPackedChannels) {}
+    FASTCONV_DEVICE void copy(unsigned char* to, int left) {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Columns::kPieces; ++i) {
-        const std::int64_t n = t.first_line + Tile::Columns::row(i);
-        line[i] = n < a.lines ? a.filters + (t.group * a.lines + n) * a.pieces * kPackedChannels : nullptr;
-      }
-    }
-    FASTCONV_DEVICE void copy(unsigned char* to) {
-      FASTCONV_UNROLL
-      for (int i = 0; i < Tile::Columns::kPieces; ++i) {
-        const bool inside = line[i] && number < end;
-        unsigned char* const piece = to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
+        const int line = Tile::Columns::row(i) - Tile::Columns::row(0);
+        const bool inside = line < lines && Tile::Columns::piece() * kPackedChannels < left;
+        const std::uint16_t* const source = filter + line * a.pieces * kPackedChannels;
+        unsigned char* const piece =
+            to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
           copy_async<16>(piece + part * Tile::Columns::kBytes,
-                         inside ? line[i] + number * kPackedChannels + part * a.filter_part : a.filters,
-                         inside ? 16 : 0);
+                         inside ? source + part * a.filter_part : source, inside ? 16 : 0);
       }
-      number += kTensorDepth / kPackedChannels;
+      filter += kTensorDepth;
     }
   };
 
@@ -197,10 +200,9 @@ struct TensorCoreImagesKernel {
     Pixels pixels(a, t);
     Filters filters(a, t);
     Tile tile;
-    constexpr int kPiecesOfStep = kTensorDepth / kPackedChannels;
-    tile.run(&pixels, &filters, (t.end_piece - t.first_piece + kPiecesOfStep - 1) / kPiecesOfStep);
-    auto* const offsets = reinterpret_cast<std::int64_t*>(static_cast<char*>(shared_memory()) +
-                                                          Tile::kResultBytes);
+    tile.run(&pixels, &filters, static_cast<int>(t.end_piece - t.first_piece) * kPackedChannels);
+    auto* const offsets =
+        reinterpret_cast<std::int64_t*>(static_cast<char*>(shared_memory()) + Tile::kResultBytes);
     find_result_rows<kTensorRows, kThreads>(a, t, offsets, thread_index());
     store_image_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch, offsets,
                                                       thread_index());

@@ -15,6 +15,7 @@
 namespace fastconv::cuda {
 
 constexpr int kTensorRows = 128, kTensorThreads = 256, kTensorDepth = 32;
+constexpr int kOutside = -0x40000000;  // of every image, wherever one goes on to from there
 
 // A tile of kLines lines by kTensorDepth terms in pieces of 16 bytes, which lie along the terms or
 // (kTermsAdjacent false) along the lines. Pieces are swizzled: the eight that ldmatrix reads at once lie in
@@ -73,9 +74,7 @@ struct TensorCoreTile {
 
   float sum[kRowFragments][kColumnFragments][4];
 
-  FASTCONV_DEVICE static int first_row() {
-    return thread_index() / kWarp / kWarpsAlongColumns * kWarpRows;
-  }
+  FASTCONV_DEVICE static int first_row() { return thread_index() / kWarp / kWarpsAlongColumns * kWarpRows; }
   FASTCONV_DEVICE static int first_column() { return thread_index() / kWarp % kWarpsAlongColumns * 32; }
 
   using Sums = float[kRowFragments][kColumnFragments][4];
@@ -114,27 +113,26 @@ struct TensorCoreTile {
     for (int term = 0; term < kTensorDepth; term += 16) multiply_parts(stage, term, 0, 0, 0, to);
   }
 
-  // Sums over `steps` steps. A source starts the copies of its thread's pieces of the step that comes next:
-  // copy(tile of the first part, bytes to that of the next).
+  // Sums over so many terms. A source starts the copies of its thread's pieces of the step that comes next:
+  // copy(tile of the first part, terms that are left; what is beyond them is zeros).
   template <class RowSource, class ColumnSource>
-  FASTCONV_DEVICE void run(RowSource* rows, ColumnSource* columns, std::int64_t steps) {
+  FASTCONV_DEVICE void run(RowSource* rows, ColumnSource* columns, int terms) {
     auto* const stages = static_cast<unsigned char*>(shared_memory());
-    const auto fetch = [&](int stage) {
+    const auto fetch = [&](int stage, int left) {
       unsigned char* const to = stages + stage * kStageBytes;
-      rows->copy(to);
-      columns->copy(to + kParts * Rows::kBytes);
+      if (left > 0) {
+        rows->copy(to, left);
+        columns->copy(to + kParts * Rows::kBytes, left);
+      }
+      commit_copies();
     };
     clear(sum);
-    for (int stage = 0; stage < kStages - 1; ++stage) {
-      if (stage < steps) fetch(stage);
-      commit_copies();
-    }
+    for (int stage = 0; stage < kStages - 1; ++stage) fetch(stage, terms - stage * kTensorDepth);
     int stage = 0;
-    for (std::int64_t step = 0; step < steps; ++step) {
+    for (int left = terms; left > 0; left -= kTensorDepth) {
       wait_for_copies<kStages - 2>();
       barrier();  // the stage is there, and nobody reads the one that is filled next
-      if (step + kStages - 1 < steps) fetch(stage == 0 ? kStages - 1 : stage - 1);
-      commit_copies();
+      fetch(stage == 0 ? kStages - 1 : stage - 1, left - (kStages - 1) * kTensorDepth);
       if constexpr (kParts > 1) {
         Sums of_step;
         clear(of_step);

@@ -89,7 +89,7 @@ void load_transposed(std::uint32_t (&r)[kMatrices], const void* row) {
 template <class T>
 void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   using emulation::Fragments;
-  constexpr int kElements = 4 / static_cast<int>(sizeof(T)), kDepth = 8 * kElements;
+  constexpr int kElements = 4 / static_cast<int>(sizeof(T)), kTerms = 8 * kElements;
   Fragments own;
   std::memcpy(own.a, a, sizeof own.a);
   std::memcpy(own.b, b, sizeof own.b);
@@ -97,7 +97,7 @@ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_
   const int lane = thread_index() % kWarp, g = lane / 4, t = lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int column = 2 * t + i % 2;
-    for (int k = 0; k < kDepth; ++k) {
+    for (int k = 0; k < kTerms; ++k) {
       const int holder = k / kElements % 4;  // within the four lanes of a row or column
       c[i] += emulation::element<T>(Fragments::of(4 * g + holder).a, i / 2, k) *
               emulation::element<T>(Fragments::of(4 * column + holder).b, k);

@@ -18,7 +18,7 @@ struct TensorCoreFiltersArguments {
   std::int64_t parts, pixels_of_part;
   float* partial_sums;  // [part][group, filter][column], where there are several
   Dtype dtype;
-  void* dw;  // [group, filter][channel][tap]
+  void* dw;           // [group, filter][channel][tap]
   std::int64_t taps;  // of the filters
   Turn turn;
 };
@@ -29,10 +29,10 @@ FASTCONV_DEVICE void store_packed_filter(const TensorCoreFiltersArguments& a, st
   const std::int64_t tap = column / a.packing.packed;
   const Quotient channel = divide(column - tap * a.packing.packed, a.packing.by_channels);
   if (channel.quotient >= a.packing.taps) return;
-  store<float>(a.dtype, a.dw,
-               (filter * a.packing.channels + channel.remainder) * a.taps + tap * a.packing.taps +
-                   channel.quotient,
-               sum);
+  store<float>(
+      a.dtype, a.dw,
+      (filter * a.packing.channels + channel.remainder) * a.taps + tap * a.packing.taps + channel.quotient,
+      sum);
 }
 
 // What a block of filters and columns computes.
@@ -56,13 +56,14 @@ FASTCONV_DEVICE FilterTile filter_tile(const TensorCoreFiltersArguments& a) {
   return t;
 }
 
-// Writes a tile's sums, which lie in shared memory: row r's from sums + r * pitch on.
-template <int kRows, int kColumns, int kThreads>
+// Writes a tile's sums, which lie in shared memory: row r's from sums + r * pitch on. column_of(c) is a
+// tile's column c among all, or beyond them.
+template <int kRows, int kColumns, int kThreads, class ColumnOf>
 FASTCONV_DEVICE void store_filter_tile(const TensorCoreFiltersArguments& a, const FilterTile& t,
-                                       const float* sums, int pitch, int thread) {
+                                       const float* sums, int pitch, int thread, const ColumnOf& column_of) {
   for (int n = thread; n < kRows * kColumns; n += kThreads) {
     const int row = n / kColumns;
-    const std::int64_t filter = t.first_filter + row, column = t.first_column + n % kColumns;
+    const std::int64_t filter = t.first_filter + row, column = column_of(n % kColumns);
     if (filter >= a.filters || column >= a.columns) continue;
     const float sum = sums[row * pitch + n % kColumns];
     const std::int64_t line = t.group * a.filters + filter;
@@ -78,7 +79,9 @@ template <class T, int kColumns, int kParts>
 struct TensorCoreFiltersKernel {
   using Arguments = TensorCoreFiltersArguments;
   using Tile = TensorCoreTile<T, kColumns, kParts, false>;
+  static constexpr int kDepth = kTensorDepth;
   static constexpr int kThreads = kTensorThreads, kResidentBlocks = kParts == 1 ? 2 : 1;
+  static constexpr std::int64_t kSharedBytes = Tile::kSharedBytes;
 
   struct Gradient {
     const Arguments& a;
@@ -127,7 +130,8 @@ struct TensorCoreFiltersKernel {
         const std::int64_t number = pixel + Tile::Columns::row(i);
         std::int64_t from = 0;
         const bool inside = number < end && find_source(a.gather, pixel_at(a.gather, number), tap, &from);
-        unsigned char* const piece = to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
+        unsigned char* const piece =
+            to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
           copy_async<16>(piece + part * Tile::Columns::kBytes,
@@ -145,7 +149,8 @@ struct TensorCoreFiltersKernel {
     Tile tile;
     tile.run(&gradient, &image, (t.end_pixel - t.first_pixel + kTensorDepth - 1) / kTensorDepth);
     store_filter_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch,
-                                                       thread_index());
+                                                       thread_index(),
+                                                       [&](int column) { return t.first_column + column; });
   }
 };
 

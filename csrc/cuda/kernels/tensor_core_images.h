@@ -74,8 +74,9 @@ FASTCONV_DEVICE void store_image_tile(const Arguments& a, const ImageTile& t, co
   }
 }
 
-template <class T, int kColumns, int kParts>
+template <class T, int kTileColumns, int kParts>
 struct TensorCoreImagesKernel {
+  static constexpr int kColumns = kTileColumns, kPiece = kPackedChannels, kDepth = kTensorDepth;
   using Arguments = TensorCoreImagesArguments;
   using Tile = TensorCoreTile<T, kColumns, kParts, true>;
   static constexpr int kThreads = kTensorThreads, kResidentBlocks = kParts == 1 ? 2 : 1;
@@ -83,7 +84,8 @@ struct TensorCoreImagesKernel {
   static constexpr std::int64_t kSharedBytes =
       Tile::kSharedBytes > kOffsetsEnd ? Tile::kSharedBytes : kOffsetsEnd;
 
-  // The thread's piece of the reduction, which goes on by the pieces of a step. Taps are counted axis by axis.
+  // The thread's piece of the reduction, which goes on by the pieces of a step. Taps are counted axis by
+  // axis.
   struct Position {
     std::int64_t number;  // of the piece
     int piece, tap[kAxes];
@@ -129,12 +131,12 @@ struct TensorCoreImagesKernel {
         const std::int64_t number = t.first_row + Tile::Rows::row(i);
         const bool inside = number < a.gather.pixels;
         const Pixel pixel = pixel_at(a.gather, inside ? number : 0);
-        image[i] = inside ? a.image + pixel.image * a.gather.source.batch_stride + t.group * a.channels
-                          : nullptr;
+        image[i] =
+            inside ? a.image + pixel.image * a.gather.source.batch_stride + t.group * a.channels : nullptr;
         FASTCONV_UNROLL
         for (int axis = 0; axis < kAxes; ++axis)
-          place[i][axis] = static_cast<int>(pixel.position[axis] * a.gather.axis[axis].step +
-                                            a.gather.axis[axis].offset);
+          place[i][axis] =
+              static_cast<int>(pixel.position[axis] * a.gather.axis[axis].step + a.gather.axis[axis].offset);
       }
     }
     FASTCONV_DEVICE void copy(unsigned char* to) {
@@ -175,7 +177,8 @@ struct TensorCoreImagesKernel {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Columns::kPieces; ++i) {
         const bool inside = line[i] && number < end;
-        unsigned char* const piece = to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
+        unsigned char* const piece =
+            to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
           copy_async<16>(piece + part * Tile::Columns::kBytes,
@@ -194,8 +197,8 @@ struct TensorCoreImagesKernel {
     Tile tile;
     constexpr int kPiecesOfStep = kTensorDepth / kPackedChannels;
     tile.run(&pixels, &filters, (t.end_piece - t.first_piece + kPiecesOfStep - 1) / kPiecesOfStep);
-    auto* const offsets = reinterpret_cast<std::int64_t*>(static_cast<char*>(shared_memory()) +
-                                                          Tile::kResultBytes);
+    auto* const offsets =
+        reinterpret_cast<std::int64_t*>(static_cast<char*>(shared_memory()) + Tile::kResultBytes);
     find_result_rows<kTensorRows, kThreads>(a, t, offsets, thread_index());
     store_image_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch, offsets,
                                                       thread_index());

@@ -122,10 +122,10 @@ class Route : public ConvRoute {
   void filters(const ImageView& dy, const ImageView& x, const FilterView& dw) const override {
     const PixelGather g = forward_gather(p_, x, dy);
     if (kind_ != Kind::tensor_cores) return filters_on_scalar_units(g, dy, x, dw, {});
-    const SplitOperands split(cores_.elements, stream_);
+    const SplitOperands split(cores_.elements, 0, stream_);
     const PackedImage upstream =
-        pack_image(dy, ConvProblem(), p_.groups, cores_.elements, split.largest(0), stream_);
-    const PackedImage image = pack_gathered(g, p_, cores_.elements, split.largest(1), stream_);
+        pack_image(dy, ConvProblem(), p_.groups, cores_.elements, {split.others(), false}, stream_);
+    const PackedImage image = pack_gathered(g, p_, cores_.elements, split.images(), stream_);
     tensor_core_filters(upstream, image, g, p_.groups, dw, cores_, split.turn(true), stream_);
     if (split.can_fail()) filters_on_scalar_units(g, dy, x, dw, split.turn(false));
   }
@@ -134,18 +134,21 @@ class Route : public ConvRoute {
   // The largest of a product's operands, where they may be such as a split does not carry.
   class SplitOperands {
    public:
-    SplitOperands(const Elements& elements, Stream stream) {
+    // `images`: how many to look at by themselves, or 0 for all as one.
+    SplitOperands(const Elements& elements, std::int64_t images, Stream stream) : each_(images > 0) {
       if (elements.parts == 1) return;
-      memory_ = std::make_unique<StreamMemory>(sizeof(Largest), stream);
-      fill_zeros(memory_->as<void>(), sizeof(Largest), stream);
+      const std::int64_t numbers = 1 + std::max<std::int64_t>(images, 1);
+      const auto bytes = numbers * static_cast<std::int64_t>(sizeof(std::int32_t));
+      memory_ = std::make_unique<StreamMemory>(bytes, stream);
+      fill_zeros(memory_->as<void>(), bytes, stream);
     }
     bool can_fail() const { return memory_ != nullptr; }
-    std::int32_t* largest(int operand) const {
-      return memory_ ? &memory_->as<Largest>()->bits[operand] : nullptr;
-    }
-    Turn turn(bool split) const { return {memory_ ? memory_->as<Largest>() : nullptr, split}; }
+    std::int32_t* others() const { return memory_ ? memory_->as<std::int32_t>() : nullptr; }
+    LargestOf images() const { return {memory_ ? others() + 1 : nullptr, each_}; }
+    Turn turn(bool split) const { return {{images().images, others(), each_}, split}; }
 
    private:
+    bool each_;
     std::unique_ptr<StreamMemory> memory_;
   };
 
@@ -156,14 +159,14 @@ class Route : public ConvRoute {
       for (const PixelGather& g : gathers) multiply_on_scalar_units(g, p.mode, w, epilogue, to, turn);
     };
     if (kind_ != Kind::tensor_cores || gathers.empty()) return on_scalar_units({});
-    const SplitOperands split(cores_.elements, stream_);
+    const SplitOperands split(cores_.elements, to.batch, stream_);
     const PackedImage image =
         gathers.size() == 1
-            ? pack_gathered(gathers[0], p, cores_.elements, split.largest(0), stream_)
-            : pack_image(gathers[0].source, p, p.groups, cores_.elements, split.largest(0), stream_);
+            ? pack_gathered(gathers[0], p, cores_.elements, split.images(), stream_)
+            : pack_image(gathers[0].source, p, p.groups, cores_.elements, split.images(), stream_);
     for (const PixelGather& g : gathers) {
       tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype}, cores_,
-                         split.largest(1), split.turn(true), stream_);
+                         split.others(), split.turn(true), stream_);
     }
     if (split.can_fail()) on_scalar_units(split.turn(false));
   }
@@ -203,7 +206,7 @@ class Route : public ConvRoute {
 
   void multiply_on_scalar_units(PixelGather g, PaddingMode mode, const FilterView& w,
                                 const Epilogue& epilogue, const ImageView& to, const Turn& turn) const {
-    merge_images(&g);
+    if (!turn.largest.images) merge_images(&g);  // else each has its turn
     const bool forward = direction_ == Direction::forward;
     ImageProductArguments a{};
     a.gather = device_gather(g, mode);

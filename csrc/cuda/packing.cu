@@ -22,7 +22,7 @@ bool is_packed(const ImageView& v, const ChannelPacking& packing, const Elements
 }
 
 PackedImage pack(const ImageView& image, const ConvProblem& padding, const PixelGather* folded,
-                 std::int64_t groups, const Elements& elements, std::int32_t* largest, Stream stream) {
+                 std::int64_t groups, const Elements& elements, const LargestOf& largest, Stream stream) {
   PackedImage packed;
   packed.packing = channel_packing(image.channels / groups, folded);
   PackImageArguments a{};
@@ -61,12 +61,14 @@ PackedImage pack(const ImageView& image, const ConvProblem& padding, const Pixel
   packed.data = a.to;
   a.packing = packed.packing;
   a.split = {elements.type, elements.parts, packed.part_step};
-  a.largest = largest;
+  a.largest = largest.images;
+  a.largest_of_each = largest.each;
   a.groups = groups;
-  a.pixels = image.batch * product(packed.size);
+  a.pixels = product(packed.size);
+  a.pixel_tiles = ceil_div(a.pixels, PackImageKernel::kPixels);
   a.channel_tiles = ceil_div(packed.packing.packed, PackImageKernel::kChannels);
   a.channels_adjacent = channels_adjacent(image);
-  launch<PackImageKernel>(stream, ceil_div(a.pixels, PackImageKernel::kPixels) * groups * a.channel_tiles,
+  launch<PackImageKernel>(stream, image.batch * a.pixel_tiles * groups * a.channel_tiles,
                           PackImageKernel::kSharedBytes, a);
   return packed;
 }
@@ -110,12 +112,12 @@ Gather PackedImage::gather(const PixelGather& g) const {
 }
 
 PackedImage pack_image(const ImageView& image, const ConvProblem& padding, std::int64_t groups,
-                       const Elements& elements, std::int32_t* largest, Stream stream) {
+                       const Elements& elements, const LargestOf& largest, Stream stream) {
   return pack(image, padding, nullptr, groups, elements, largest, stream);
 }
 
 PackedImage pack_gathered(const PixelGather& g, const ConvProblem& padding, const Elements& elements,
-                          std::int32_t* largest, Stream stream) {
+                          const LargestOf& largest, Stream stream) {
   return pack(g.source, padding, &g, padding.groups, elements, largest, stream);
 }
 

@@ -31,13 +31,18 @@ struct PackedImage {
   Gather gather(const PixelGather& g) const;
 };
 
-// Packs an image, with its padding where that repeats elements; `largest` takes its largest magnitude, or is
-// null. What is packed for tensor cores already stays where it is.
+// Where packing notes the largest magnitudes, beginning at zeros: of each image, of all, or (null) not.
+struct LargestOf {
+  std::int32_t* images = nullptr;
+  bool each = false;
+};
+
+// Packs an image, with its padding where that repeats elements. What is packed for tensor cores already stays where it is.
 PackedImage pack_image(const ImageView& image, const ConvProblem& padding, std::int64_t groups,
-                       const Elements& elements, std::int32_t* largest, Stream stream);
+                       const Elements& elements, const LargestOf& largest, Stream stream);
 // The same for one gather alone, whose last taps may become channels.
 PackedImage pack_gathered(const PixelGather& g, const ConvProblem& padding, const Elements& elements,
-                          std::int32_t* largest, Stream stream);
+                          const LargestOf& largest, Stream stream);
 
 struct PackedFilters {
   std::unique_ptr<StreamMemory> memory;

@@ -96,7 +96,7 @@ struct FilterProductKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
+    if (!is_turn(a.turn, 0)) return;
     std::int64_t b = block_index();
     const std::int64_t column_tile = b % a.column_tiles;
     b /= a.column_tiles;
@@ -197,7 +197,7 @@ struct FilterPartsKernel {
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
+    if (!is_turn(a.turn, 0)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
       T sum = 0;

@@ -37,6 +37,15 @@ struct ImageProductArguments {
   Turn turn;
 };
 
+// Whether any of a tile's pixels is of an image that has its turn. By all threads of a block, of which there
+// are as many as rows at least.
+template <int kRows, class Arguments>
+FASTCONV_DEVICE bool has_turn(const Arguments& a, std::int64_t first_row) {
+  if (!a.turn.largest.images) return true;
+  const std::int64_t number = first_row + thread_index() % kRows;
+  return any_in_block(number < a.gather.pixels && is_turn(a.turn, pixel_at(a.gather, number).image));
+}
+
 // kChannelsAdjacent: the source's channels are neighbours in memory, else its pixels are.
 template <class T, int kColumns, bool kChannelsAdjacent>
 struct ImageProductKernel {
@@ -109,7 +118,6 @@ struct ImageProductKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
     // Blocks that share pixels are neighbours.
     std::int64_t b = block_index();
     const std::int64_t column_tile = b % a.column_tiles;
@@ -120,6 +128,7 @@ struct ImageProductKernel {
     const std::int64_t first_row = row_tile * kTileRows, first_line = column_tile * kColumns;
     const std::int64_t begin = part * a.reduction_of_part, limit = begin + a.reduction_of_part;
 
+    if (!has_turn<kTileRows>(a, first_row)) return;
     Pixels pixels(a, first_row, group);
     Filters filters(a, first_line, group);
     Tile tile;
@@ -129,7 +138,9 @@ struct ImageProductKernel {
     for (int i = 0; i < kThreadRows; ++i) {
       const std::int64_t number = first_row + Tile::row(i);
       if (number >= a.gather.pixels) continue;
-      const std::int64_t at = result_offset(a.gather, pixel_at(a.gather, number));
+      const Pixel pixel = pixel_at(a.gather, number);
+      if (!is_turn(a.turn, pixel.image)) continue;
+      const std::int64_t at = result_offset(a.gather, pixel);
       FASTCONV_UNROLL
       for (int j = 0; j < Tile::kThreadColumns; ++j) {
         const std::int64_t line = first_line + Tile::column(j), channel = group * a.lines + line;
@@ -152,13 +163,13 @@ struct ImagePartsKernel {
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
     const std::int64_t count = a.groups * a.lines * a.gather.pixels;
     for_each_of_span(count, [&](std::int64_t i) {
+      const Pixel pixel = pixel_at(a.gather, i % a.gather.pixels);
+      if (!is_turn(a.turn, pixel.image)) return;
       T sum = 0;
       for (std::int64_t part = 0; part < a.parts; ++part)
         sum += static_cast<const T*>(a.partial_sums)[part * count + i];
-      const Pixel pixel = pixel_at(a.gather, i % a.gather.pixels);
       store_result<T>(a.store, result_offset(a.gather, pixel), i / a.gather.pixels, sum);
     });
   }

@@ -47,24 +47,28 @@ struct alignas(16) Piece {
   std::uint16_t bits[kPackedChannels];
 };
 
-// The largest magnitudes of a product's two operands, as the bits of float32, which are in order: NaN above
-// infinity above the rest.
+// The largest magnitudes of what a product's two operands hold, as the bits of float32, which are in order:
+// NaN above infinity above the rest. An image is looked at by itself where results belong to images.
 struct Largest {
-  std::int32_t bits[2];
+  const std::int32_t *images = nullptr, *others = nullptr;  // null: of what needs no look
+  bool each_image = false;                                  // or one for all
 };
 constexpr std::int32_t kLeastSplit = (127 - 80) << 23, kMostSplit = (127 + 120) << 23;  // 2^-80, 2^120
 
-// Of two launches that would write the same result one has its turn: the one for operands that a split
+FASTCONV_DEVICE bool is_carried(std::int32_t largest) {
+  return largest == 0 || (largest >= kLeastSplit && largest < kMostSplit);
+}
+
+// Of two launches that would write the same results one has its turn: the one for operands that a split
 // carries, or the one for others. So nobody need wait for the numbers.
 struct Turn {
-  const Largest* largest = nullptr;  // null: always
+  Largest largest;
   bool split = true;
 };
-FASTCONV_DEVICE bool is_turn(const Turn& turn) {
-  if (!turn.largest) return true;
-  bool carried = true;
-  for (const std::int32_t bits : turn.largest->bits)
-    carried = carried && (bits == 0 || (bits >= kLeastSplit && bits < kMostSplit));
+FASTCONV_DEVICE bool is_turn(const Turn& turn, std::int64_t image) {
+  if (!turn.largest.images) return true;
+  const bool carried =
+      is_carried(turn.largest.images[turn.largest.each_image ? image : 0]) && is_carried(*turn.largest.others);
   return carried == turn.split;
 }
 
@@ -92,12 +96,13 @@ struct PackImageArguments {
   Split split;
   std::uint16_t* to;
   std::int32_t* largest;  // or null
-  std::int64_t groups, pixels;
-  std::int64_t channel_tiles;  // of a group
+  bool largest_of_each;   // image
+  std::int64_t groups, pixels;  // of an image
+  std::int64_t channel_tiles, pixel_tiles;  // of a group, of an image
   bool channels_adjacent;      // in the source, else pixels are
 };
 
-// A block packs kPixels pixels by kChannels channels, through shared memory: read along the source's
+// A block packs kPixels pixels of an image by kChannels channels, through shared memory: read along the source's
 // neighbours, written along its own.
 struct PackImageKernel {
   using Arguments = PackImageArguments;
@@ -106,8 +111,8 @@ struct PackImageKernel {
   static_assert(kPixels * kChannels == kThreads * kPackedChannels);
 
   // The number at a packed channel of a group; zero in padding and beyond the channels.
-  FASTCONV_DEVICE static float number(const Arguments& a, std::int64_t pixel, std::int64_t group,
-                                      std::int64_t packed) {
+  FASTCONV_DEVICE static float number(const Arguments& a, std::int64_t image, std::int64_t pixel,
+                                      std::int64_t group, std::int64_t packed) {
     if (pixel >= a.pixels || packed >= a.packing.channels * a.packing.taps) return 0;
     const Quotient c = divide(packed, a.packing.by_channels);
     std::int64_t at = (group * a.packing.channels + c.remainder) * a.from.channel_stride;
@@ -122,7 +127,7 @@ struct PackImageKernel {
       at += i * a.from.stride[axis];
       pixel = q.quotient;
     }
-    return load<float>(a.from.dtype, a.from.data, at + pixel * a.from.batch_stride);
+    return load<float>(a.from.dtype, a.from.data, at + image * a.from.batch_stride);
   }
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
@@ -130,23 +135,26 @@ struct PackImageKernel {
     std::int64_t b = block_index();
     const std::int64_t first_channel = b % a.channel_tiles * kChannels;
     b /= a.channel_tiles;
-    const std::int64_t group = b % a.groups, first_pixel = b / a.groups * kPixels;
+    const std::int64_t group = b % a.groups;
+    b /= a.groups;
+    const std::int64_t first_pixel = b % a.pixel_tiles * kPixels, image = b / a.pixel_tiles;
     std::int32_t largest = 0;
     for (int n = thread_index(); n < kPixels * kChannels; n += kThreads) {
       const int pixel = a.channels_adjacent ? n / kChannels : n % kPixels;
       const int channel = a.channels_adjacent ? n % kChannels : n / kPixels;
-      const float value = number(a, first_pixel + pixel, group, first_channel + channel);
+      const float value = number(a, image, first_pixel + pixel, group, first_channel + channel);
       const std::int32_t magnitude = bits_of(value) & 0x7fffffff;
       largest = largest < magnitude ? magnitude : largest;
       tile[pixel * kPitch + channel] = value;
     }
     barrier();
-    if (a.largest) note_largest(a.largest, largest);
+    if (a.largest) note_largest(a.largest + (a.largest_of_each ? image : 0), largest);
     constexpr int kPieces = kChannels / kPackedChannels;
     const int pixel = thread_index() / kPieces, channel = thread_index() % kPieces * kPackedChannels;
     if (first_pixel + pixel >= a.pixels || first_channel + channel >= a.packing.packed) return;
     const std::int64_t at =
-        ((first_pixel + pixel) * a.groups + group) * a.packing.packed + first_channel + channel;
+        ((image * a.pixels + first_pixel + pixel) * a.groups + group) * a.packing.packed + first_channel +
+        channel;
     float rest[kPackedChannels];
     FASTCONV_UNROLL
     for (int i = 0; i < kPackedChannels; ++i) rest[i] = tile[pixel * kPitch + channel + i];

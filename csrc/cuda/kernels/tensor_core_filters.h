@@ -142,7 +142,7 @@ struct TensorCoreFiltersKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
+    if (!is_turn(a.turn, 0)) return;
     const FilterTile t = filter_tile<kTensorRows, kColumns>(a);
     Gradient gradient(a, t);
     Image image(a, t);
@@ -160,7 +160,7 @@ struct TensorCoreFilterPartsKernel {
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
+    if (!is_turn(a.turn, 0)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
       float sum = 0;

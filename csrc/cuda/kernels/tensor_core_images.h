@@ -44,13 +44,18 @@ FASTCONV_DEVICE ImageTile image_tile(const Arguments& a) {
   return t;
 }
 
+constexpr std::int64_t kNotWritten = -0x7fffffffffffffff;  // no offset of a result is that
+
 // Where the pixels of a tile's rows begin in the result. Of kThreads threads, `thread` is one.
 template <int kRows, int kThreads, class Arguments>
 FASTCONV_DEVICE void find_result_rows(const Arguments& a, const ImageTile& t, std::int64_t* offsets,
                                       int thread) {
   for (int row = thread; row < kRows; row += kThreads) {
     const std::int64_t number = t.first_row + row;
-    offsets[row] = number < a.gather.pixels ? result_offset(a.gather, pixel_at(a.gather, number)) : 0;
+    offsets[row] = kNotWritten;
+    if (number >= a.gather.pixels) continue;
+    const Pixel pixel = pixel_at(a.gather, number);
+    if (is_turn(a.turn, pixel.image)) offsets[row] = result_offset(a.gather, pixel);
   }
 }
 
@@ -64,7 +69,7 @@ FASTCONV_DEVICE void store_image_tile(const Arguments& a, const ImageTile& t, co
     const int row = along_columns ? n / kColumns : n % kRows;
     const int column = along_columns ? n % kColumns : n / kRows;
     const std::int64_t number = t.first_row + row, channel = first_channel + column;
-    if (number >= a.gather.pixels || t.first_line + column >= a.lines) continue;
+    if (offsets[row] == kNotWritten || t.first_line + column >= a.lines) continue;
     const float sum = sums[row * pitch + column];
     if (a.parts == 1) {
       store_result<float>(a.store, offsets[row], channel, sum);
@@ -190,8 +195,8 @@ struct TensorCoreImagesKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
     const ImageTile t = image_tile<kTensorRows, kColumns>(a);
+    if (!has_turn<kTensorRows>(a, t.first_row)) return;
     Pixels pixels(a, t);
     Filters filters(a, t);
     Tile tile;

@@ -3,8 +3,9 @@
 // asynchronous copies fill ahead. An operand of a stage is a tile of 16-bit elements for each of its parts
 // (packing.h), and the products of parts that count are all made while they are there.
 //
-// Tensor cores cut off what they add where a BLAS rounds; so with several parts, whose products are to be as
-// good as float32's, the sums of kTensorChain terms are made by them and those added up by the threads.
+// Tensor cores cut off what they add where a BLAS rounds. So with several parts, whose products are to be as
+// good as float32's, they make the sums of a step alone, from the small products to the large, and the
+// threads add those up.
 #pragma once
 
 #include "cuda/async_copy.h"
@@ -13,7 +14,7 @@
 
 namespace fastconv::cuda {
 
-constexpr int kTensorRows = 128, kTensorThreads = 256, kTensorDepth = 32, kTensorChain = 128;
+constexpr int kTensorRows = 128, kTensorThreads = 256, kTensorDepth = 32;
 
 // A tile of kLines lines by kTensorDepth terms in pieces of 16 bytes, which lie along the terms or
 // (kTermsAdjacent false) along the lines. Pieces are swizzled: the eight that ldmatrix reads at once lie in
@@ -63,7 +64,6 @@ struct TensorCoreTile {
   static constexpr std::int64_t kResultBytes = kTensorRows * kResultPitch * sizeof(float);
   static constexpr std::int64_t kSharedBytes =
       kStages * kStageBytes > kResultBytes ? kStages * kStageBytes : kResultBytes;
-  static constexpr bool kChained = kParts > 1;
 
   // A warp's share: kWarpRows rows by 32 columns, in fragments of 16 by 8.
   static constexpr int kWarpsAlongColumns = kColumns / 32;
@@ -78,38 +78,40 @@ struct TensorCoreTile {
   }
   FASTCONV_DEVICE static int first_column() { return thread_index() / kWarp % kWarpsAlongColumns * 32; }
 
-  FASTCONV_DEVICE static void multiply(const unsigned char* stage,
-                                       float (&to)[kRowFragments][kColumnFragments][4]) {
+  using Sums = float[kRowFragments][kColumnFragments][4];
+
+  // Adds the products of `part` of the rows with the parts of the columns from `last` down to `first`.
+  FASTCONV_DEVICE static void multiply_parts(const unsigned char* stage, int term, int part, int first,
+                                             int last, Sums& to) {
+    std::uint32_t a[kRowFragments][4];
+    FASTCONV_UNROLL
+    for (int i = 0; i < kRowFragments; ++i)
+      Rows::template load<true>(stage + part * Rows::kBytes, first_row() + i * 16, term, a[i]);
     const unsigned char* const columns = stage + kParts * Rows::kBytes;
     FASTCONV_UNROLL
-    for (int term = 0; term < kTensorDepth; term += 16) {
-      std::uint32_t b[kParts][kColumnFragments][2];
+    for (int other = last; other >= first; --other) {
       FASTCONV_UNROLL
-      for (int part = 0; part < kParts; ++part) {
+      for (int j = 0; j < kColumnFragments; j += 2) {
+        std::uint32_t pair[4];
+        Columns::template load<false>(columns + other * Columns::kBytes, first_column() + j * 8, term, pair);
         FASTCONV_UNROLL
-        for (int j = 0; j < kColumnFragments; j += 2) {
-          std::uint32_t pair[4];
-          Columns::template load<false>(columns + part * Columns::kBytes, first_column() + j * 8, term, pair);
-          FASTCONV_UNROLL
-          for (int r = 0; r < 4; ++r) b[part][j + r / 2][r % 2] = pair[r];
-        }
-      }
-      FASTCONV_UNROLL
-      for (int part = kParts - 1; part >= 0; --part) {
-        std::uint32_t a[kRowFragments][4];
-        FASTCONV_UNROLL
-        for (int i = 0; i < kRowFragments; ++i)
-          Rows::template load<true>(stage + part * Rows::kBytes, first_row() + i * 16, term, a[i]);
-        FASTCONV_UNROLL
-        for (int other = kParts - 1 - part; other >= 0; --other) {
-          FASTCONV_UNROLL
-          for (int i = 0; i < kRowFragments; ++i) {
-            FASTCONV_UNROLL
-            for (int j = 0; j < kColumnFragments; ++j) multiply_add<T>(to[i][j], a[i], b[other][j]);
-          }
+        for (int i = 0; i < kRowFragments; ++i) {
+          multiply_add<T>(to[i][j], a[i], {pair[0], pair[1]});
+          multiply_add<T>(to[i][j + 1], a[i], {pair[2], pair[3]});
         }
       }
     }
+  }
+
+  FASTCONV_DEVICE static void multiply(const unsigned char* stage, Sums& to) {
+    FASTCONV_UNROLL
+    for (int term = 0; term < kTensorDepth; term += 16) {
+      FASTCONV_UNROLL
+      for (int part = kParts - 1; part >= 0; --part)
+        multiply_parts(stage, term, part, part == 0 ? 1 : 0, kParts - 1 - part, to);
+    }
+    FASTCONV_UNROLL
+    for (int term = 0; term < kTensorDepth; term += 16) multiply_parts(stage, term, 0, 0, 0, to);
   }
 
   // Sums over `steps` steps. A source starts the copies of its thread's pieces of the step that comes next:
@@ -122,27 +124,22 @@ struct TensorCoreTile {
       rows->copy(to);
       columns->copy(to + kParts * Rows::kBytes);
     };
-    float chain[kRowFragments][kColumnFragments][4];
     clear(sum);
-    if constexpr (kChained) clear(chain);
     for (int stage = 0; stage < kStages - 1; ++stage) {
       if (stage < steps) fetch(stage);
       commit_copies();
     }
-    int stage = 0, depth = 0;
+    int stage = 0;
     for (std::int64_t step = 0; step < steps; ++step) {
       wait_for_copies<kStages - 2>();
       barrier();  // the stage is there, and nobody reads the one that is filled next
       if (step + kStages - 1 < steps) fetch(stage == 0 ? kStages - 1 : stage - 1);
       commit_copies();
-      if constexpr (kChained) {
-        multiply(stages + stage * kStageBytes, chain);
-        depth += kTensorDepth;
-        if (depth == kTensorChain || step == steps - 1) {
-          add(chain);
-          clear(chain);
-          depth = 0;
-        }
+      if constexpr (kParts > 1) {
+        Sums of_step;
+        clear(of_step);
+        multiply(stages + stage * kStageBytes, of_step);
+        add(of_step);
       } else {
         multiply(stages + stage * kStageBytes, sum);
       }
@@ -173,8 +170,7 @@ struct TensorCoreTile {
   }
 
  private:
-  using Fragments = float[kRowFragments][kColumnFragments][4];
-  FASTCONV_DEVICE static void clear(Fragments& f) {
+  FASTCONV_DEVICE static void clear(Sums& f) {
     FASTCONV_UNROLL
     for (int i = 0; i < kRowFragments; ++i) {
       FASTCONV_UNROLL
@@ -184,7 +180,7 @@ struct TensorCoreTile {
       }
     }
   }
-  FASTCONV_DEVICE void add(const Fragments& f) {
+  FASTCONV_DEVICE void add(const Sums& f) {
     FASTCONV_UNROLL
     for (int i = 0; i < kRowFragments; ++i) {
       FASTCONV_UNROLL

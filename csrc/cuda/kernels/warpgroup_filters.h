@@ -66,7 +66,7 @@ struct WarpgroupFiltersKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
+    if (!is_turn(a.turn, 0)) return;
     const FilterTile t = filter_tile<kTensorRows, kColumns>(a);
     const std::int64_t steps = (t.end_pixel - t.first_pixel + kDepth - 1) / kDepth;
     Tile::begin();

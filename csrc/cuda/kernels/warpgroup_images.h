@@ -56,8 +56,8 @@ struct WarpgroupImagesKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    if (!is_turn(a.turn)) return;
     const ImageTile t = image_tile<kTensorRows, kColumns>(a);
+    if (!has_turn<kTensorRows>(a, t.first_row)) return;
     const std::int64_t steps = t.end_piece - t.first_piece;
     Tile::begin();
     if (Tile::is_consumer()) {

@@ -6,7 +6,8 @@
 // A tile is made of boxes of 64 swizzled rows of 128 bytes: a row is a line's terms (Major::k), or a term's
 // lines (Major::mn).
 //
-// With several parts, sums are made in chains, as in tensor_core_tile.h and for its reasons.
+// With several parts, the sums of kChain terms are made by tensor cores and those added up by the threads, as
+// in tensor_core_tile.h and for its reasons.
 #pragma once
 
 #include "cuda/kernels/tensor_core_tile.h"
@@ -21,6 +22,7 @@ constexpr int kWarpgroupDepth = 64;
 template <class T, int kColumns, int kParts, Major kMajor>
 struct WarpgroupTile {
   static constexpr bool kChained = kParts > 1;
+  static constexpr int kChain = kTensorDepth;
   // Of two blocks, one multiplies while the other begins or ends. Chains need twice the registers, and
   // several parts twice the memory: there is one block then, and its producer a whole warpgroup, as only
   // these can give registers to others.
@@ -99,17 +101,38 @@ struct WarpgroupTile {
   FASTCONV_DEVICE void consume(std::int64_t steps) {
     Turns turns;
     if constexpr (kChained) {
-      constexpr int kSteps = kTensorChain / kWarpgroupDepth;
-      float chain[kColumns / 2];
       FASTCONV_UNROLL
       for (float& s : sum) s = 0;
-      for (std::int64_t left = steps; left > 0; left -= kSteps) {
-        add_up(left < kSteps ? left : kSteps, &turns, chain);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        wait_for_phase(full(turns.stage), turns.round);
         FASTCONV_UNROLL
-        for (int i = 0; i < kColumns / 2; ++i) sum[i] += chain[i];
+        for (int term = 0; term < kWarpgroupDepth; term += kChain) {
+          float chain[kColumns / 2];
+          wgmma_fence();
+          multiply<kChain>(stage_at(turns.stage), term, false, chain);
+          wgmma_commit();
+          wgmma_wait<0>(chain);
+          FASTCONV_UNROLL
+          for (int i = 0; i < kColumns / 2; ++i) sum[i] += chain[i];
+        }
+        release(turns.stage);
+        turns.next();
       }
     } else {
-      add_up(steps, &turns, sum);
+      int before = 0;
+      for (std::int64_t step = 0; step < steps; ++step) {
+        wait_for_phase(full(turns.stage), turns.round);
+        wgmma_fence();
+        multiply<kWarpgroupDepth>(stage_at(turns.stage), 0, step > 0, sum);
+        wgmma_commit();
+        if (step > 0) {
+          wgmma_wait<1>();  // for the step before
+          release(before);
+        }
+        before = turns.stage;
+        turns.next();
+      }
+      wgmma_wait<0>(sum);
     }
   }
 
@@ -130,47 +153,35 @@ struct WarpgroupTile {
  private:
   static constexpr int kConsumersMeet = 1;
 
-  // d = the sum over `steps` steps.
-  FASTCONV_DEVICE static void add_up(std::int64_t steps, Turns* turns, float (&d)[kColumns / 2]) {
-    int before = 0;
-    for (std::int64_t step = 0; step < steps; ++step) {
-      wait_for_phase(full(turns->stage), turns->round);
-      wgmma_fence();
-      multiply(stage_at(turns->stage), step > 0, d);
-      wgmma_commit();
-      if (step > 0) {
-        wgmma_wait<1>();  // for the step before
-        release(before);
-      }
-      before = turns->stage;
-      turns->next();
-    }
-    wgmma_wait<0>(d);
-    release(before);
-  }
-
   FASTCONV_DEVICE static void release(int stage) {
     if (elected()) arrive(empty(stage));
   }
 
-  // d = or d += the products of a stage, small ones first.
-  FASTCONV_DEVICE static void multiply(const unsigned char* stage, bool adds, float (&d)[kColumns / 2]) {
-    constexpr int kStep = 16, kStepBytes = kMajor == Major::k ? kStep * 2 : kStep * 128, kEightRows = 1024;
+  // d = or d += the products of a stage's kTerms terms from `term` on, small ones first.
+  template <int kTerms>
+  FASTCONV_DEVICE static void multiply(const unsigned char* stage, int term, bool adds,
+                                       float (&d)[kColumns / 2]) {
+    constexpr int kStep = 16, kTermBytes = kMajor == Major::k ? 2 : 128, kEightRows = 1024;
+    stage += term * kTermBytes;
     const std::uint64_t rows =
         matrix_descriptor(stage + thread_index() / kWarpgroup * kBoxBytes, kBoxBytes, kEightRows);
     const std::uint64_t columns = matrix_descriptor(stage + kParts * kRowBytes, kBoxBytes, kEightRows);
+    const auto add = [&](int step, int part, int other, bool first) {
+      wgmma<T, kColumns, kMajor, kMajor>(d, advanced(rows, part * kRowBytes + step * kStep * kTermBytes),
+                                         advanced(columns, other * kColumnBytes + step * kStep * kTermBytes),
+                                         adds || !first);
+    };
     FASTCONV_UNROLL
-    for (int i = 0; i < kWarpgroupDepth / kStep; ++i) {
+    for (int i = 0; i < kTerms / kStep; ++i) {
       FASTCONV_UNROLL
       for (int part = kParts - 1; part >= 0; --part) {
         FASTCONV_UNROLL
-        for (int other = kParts - 1 - part; other >= 0; --other) {
-          wgmma<T, kColumns, kMajor, kMajor>(d, advanced(rows, part * kRowBytes + i * kStepBytes),
-                                             advanced(columns, other * kColumnBytes + i * kStepBytes),
-                                             adds || i > 0 || part < kParts - 1);
-        }
+        for (int other = kParts - 1 - part; other >= (part == 0 ? 1 : 0); --other)
+          add(i, part, other, i == 0 && part == kParts - 1);
       }
     }
+    FASTCONV_UNROLL
+    for (int i = 0; i < kTerms / kStep; ++i) add(i, 0, 0, i == 0 && kParts == 1);
   }
 };
 

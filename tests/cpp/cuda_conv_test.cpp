@@ -209,6 +209,17 @@ void check_warpgroups() {
     const bool channels_last = draw.below(2) == 0;
     check_problem(wide_problem(), kDtypes[i % 3], channels_last, "tensor_cores", i % 5 == 4 ? 80 : 90);
   }
+  // Stages take more than eight turns each: a phase that ends with one arrival of eight missing is a turn
+  // ahead.
+  ConvProblem p;
+  p.rank = 1;
+  p.batch = 1;
+  p.in_channels = p.out_channels = 64;
+  p.kernel[2] = 36;
+  p.output[2] = 8192;  // no parts
+  p.input[2] = p.output[2] + p.kernel[2] - 1;
+  check_problem(p, Dtype::float16, true, "tensor_cores");
+
   const int64_t images = launches_of_all<cuda::WarpgroupImagesKernel>(),
                 filters = launches_of_all<cuda::WarpgroupFiltersKernel>();
   CHECK(images >= 60 && filters >= 20, "%lld and %lld products by warpgroups", static_cast<long long>(images),

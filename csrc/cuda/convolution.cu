@@ -19,6 +19,11 @@ namespace {
 constexpr std::int64_t kFewestFilters = 8;
 // The tensor cores that the kernels' instructions need, and sizes that they count in 32 bits.
 constexpr int kTensorCoreCapability = 80;
+#ifdef FASTCONV_HAS_SM_90A
+constexpr int kWarpgroupCapability = 90;  // alone: later devices don't run code for sm_90a
+#else
+constexpr int kWarpgroupCapability = 0;
+#endif
 constexpr std::int64_t kLongestPackedAxis = std::int64_t{1} << 29, kMostPackedPixels = 0x7fffffff;
 // Gradients of padded images that are in memory at one time.
 constexpr std::int64_t kFoldedBytes = 256 << 20;
@@ -95,8 +100,8 @@ enum class Kind { direct, implicit_gemm, tensor_cores };
 
 class Route : public ConvRoute {
  public:
-  Route(const ConvProblem& problem, Direction direction, Kind kind, const Elements& elements, Stream stream)
-      : p_(problem), direction_(direction), kind_(kind), elements_(elements), stream_(stream) {}
+  Route(const ConvProblem& problem, Direction direction, Kind kind, const TensorCores& cores, Stream stream)
+      : p_(problem), direction_(direction), kind_(kind), cores_(cores), stream_(stream) {}
 
   const char* name() const override {
     return kind_ == Kind::direct ? "direct" : kind_ == Kind::implicit_gemm ? "implicit_gemm" : "tensor_cores";
@@ -117,11 +122,11 @@ class Route : public ConvRoute {
   void filters(const ImageView& dy, const ImageView& x, const FilterView& dw) const override {
     const PixelGather g = forward_gather(p_, x, dy);
     if (kind_ != Kind::tensor_cores) return filters_on_scalar_units(g, dy, x, dw, {});
-    const SplitOperands split(elements_, 0, stream_);
+    const SplitOperands split(cores_.elements, 0, stream_);
     const PackedImage upstream =
-        pack_image(dy, ConvProblem(), p_.groups, elements_, {split.others(), false}, stream_);
-    const PackedImage image = pack_gathered(g, p_, elements_, split.images(), stream_);
-    tensor_core_filters(upstream, image, g, p_.groups, dw, elements_, split.turn(true), stream_);
+        pack_image(dy, ConvProblem(), p_.groups, cores_.elements, {split.others(), false}, stream_);
+    const PackedImage image = pack_gathered(g, p_, cores_.elements, split.images(), stream_);
+    tensor_core_filters(upstream, image, g, p_.groups, dw, cores_, split.turn(true), stream_);
     if (split.can_fail()) filters_on_scalar_units(g, dy, x, dw, split.turn(false));
   }
 
@@ -154,13 +159,14 @@ class Route : public ConvRoute {
       for (const PixelGather& g : gathers) multiply_on_scalar_units(g, p.mode, w, epilogue, to, turn);
     };
     if (kind_ != Kind::tensor_cores || gathers.empty()) return on_scalar_units({});
-    const SplitOperands split(elements_, to.batch, stream_);
+    const SplitOperands split(cores_.elements, to.batch, stream_);
     const PackedImage image =
-        gathers.size() == 1 ? pack_gathered(gathers[0], p, elements_, split.images(), stream_)
-                            : pack_image(gathers[0].source, p, p.groups, elements_, split.images(), stream_);
+        gathers.size() == 1
+            ? pack_gathered(gathers[0], p, cores_.elements, split.images(), stream_)
+            : pack_image(gathers[0].source, p, p.groups, cores_.elements, split.images(), stream_);
     for (const PixelGather& g : gathers) {
-      tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype},
-                         elements_, split.others(), split.turn(true), stream_);
+      tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype}, cores_,
+                         split.others(), split.turn(true), stream_);
     }
     if (split.can_fail()) on_scalar_units(split.turn(false));
   }
@@ -278,7 +284,7 @@ class Route : public ConvRoute {
   ConvProblem p_;
   Direction direction_;
   Kind kind_;
-  Elements elements_;
+  TensorCores cores_;
   Stream stream_;
 };
 
@@ -324,7 +330,8 @@ std::unique_ptr<ConvRoute> conv_route(const std::string& function, const ConvPro
                                       Direction direction, Dtype dtype, Precision precision,
                                       const std::string& algorithm, int capability, Stream stream) {
   const Kind kind = kind_of(function, problem, direction, dtype, algorithm, capability);
-  return std::make_unique<Route>(problem, direction, kind, product_elements(dtype, precision), stream);
+  const TensorCores cores = {product_elements(dtype, precision), capability == kWarpgroupCapability};
+  return std::make_unique<Route>(problem, direction, kind, cores, stream);
 }
 
 }  // namespace fastconv::cuda

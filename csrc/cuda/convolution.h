@@ -1,4 +1,4 @@
-// The device's convolutions: core/conv_as_gemm.h's gathers, multiplied by one of two routes.
+// The device's convolutions: core/conv_as_gemm.h's gathers, multiplied by one of three routes.
 #pragma once
 
 #include "core/backend.h"

@@ -78,13 +78,14 @@ FASTCONV_DEVICE FilterTile filter_tile(const TensorCoreFiltersArguments& a) {
   return t;
 }
 
-// Writes a tile's sums, which lie in shared memory: row r's from sums + r * pitch on.
-template <int kRows, int kColumns, int kThreads>
+// Writes a tile's sums, which lie in shared memory: row r's from sums + r * pitch on. column_of(c) is a
+// tile's column c among all, or beyond them.
+template <int kRows, int kColumns, int kThreads, class ColumnOf>
 FASTCONV_DEVICE void store_filter_tile(const TensorCoreFiltersArguments& a, const FilterTile& t,
-                                       const float* sums, int pitch, int thread) {
+                                       const float* sums, int pitch, int thread, const ColumnOf& column_of) {
   for (int n = thread; n < kRows * kColumns; n += kThreads) {
     const int row = n / kColumns;
-    const std::int64_t filter = t.first_filter + row, column = t.first_column + n % kColumns;
+    const std::int64_t filter = t.first_filter + row, column = column_of(n % kColumns);
     if (filter >= a.filters || column >= a.columns) continue;
     const float sum = sums[row * pitch + n % kColumns];
     const std::int64_t line = t.group * a.filters + filter;
@@ -100,7 +101,9 @@ template <class T, int kColumns, int kParts>
 struct TensorCoreFiltersKernel {
   using Arguments = TensorCoreFiltersArguments;
   using Tile = TensorCoreTile<T, kColumns, kParts, false>;
+  static constexpr int kDepth = kTensorDepth;
   static constexpr int kThreads = kTensorThreads, kResidentBlocks = kParts == 1 ? 2 : 1;
+  static constexpr std::int64_t kSharedBytes = Tile::kSharedBytes;
 
   struct Gradient {
     const Arguments& a;
@@ -189,7 +192,8 @@ struct TensorCoreFiltersKernel {
     Tile tile;
     tile.run(&gradient, &image, static_cast<int>(t.end_pixel - t.first_pixel));
     store_filter_tile<kTensorRows, kColumns, kThreads>(a, t, tile.result(), Tile::kResultPitch,
-                                                       thread_index());
+                                                       thread_index(),
+                                                       [&](int column) { return t.first_column + column; });
   }
 };
 

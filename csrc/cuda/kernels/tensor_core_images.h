@@ -79,8 +79,9 @@ FASTCONV_DEVICE void store_image_tile(const Arguments& a, const ImageTile& t, co
   }
 }
 
-template <class T, int kColumns, int kParts>
+template <class T, int kTileColumns, int kParts>
 struct TensorCoreImagesKernel {
+  static constexpr int kColumns = kTileColumns, kPiece = kPackedChannels, kDepth = kTensorDepth;
   using Arguments = TensorCoreImagesArguments;
   using Tile = TensorCoreTile<T, kColumns, kParts, true>;
   static constexpr int kThreads = kTensorThreads, kResidentBlocks = kParts == 1 ? 2 : 1;

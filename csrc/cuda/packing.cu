@@ -134,7 +134,8 @@ PackedFilters pack_filters(const FilterLines& from, std::int64_t groups, std::in
   const std::int64_t count = groups * lines * a.by_taps.value * packing.packed;
   PackedFilters packed;
   packed.part_step = count;
-  packed.memory = std::make_unique<StreamMemory>(elements.parts * count * kElementBytes, stream);
+  const std::int64_t beyond = kLinesBeyond * a.by_taps.value * packing.packed;
+  packed.memory = std::make_unique<StreamMemory>((elements.parts * count + beyond) * kElementBytes, stream);
   a.to = packed.memory->as<std::uint16_t>();
   a.split = {elements.type, elements.parts, count};
   a.largest = largest;

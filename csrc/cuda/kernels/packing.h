@@ -20,6 +20,8 @@
 namespace fastconv::cuda {
 
 constexpr int kPackedChannels = 8;
+// Packed filters have room for so many more lines, so that a tile may read beyond the last.
+constexpr int kLinesBeyond = 128;
 
 // A group's channels as packed ones: tap * channels + channel for the first `taps` of the last axis' taps.
 struct ChannelPacking {

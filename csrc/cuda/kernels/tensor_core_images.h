@@ -123,13 +123,14 @@ struct TensorCoreImagesKernel {
     const Arguments& a;
     Position at;
     const std::uint16_t* pixel[Tile::Rows::kPieces];  // its group's first channel, through a tap of offset 0
-    int place[Tile::Rows::kPieces][kAxes];            // so in the image; outside where there is no pixel
+    int place[Tile::Rows::kPieces][kAxes];            // so in the image
 
     FASTCONV_DEVICE Pixels(const Arguments& arguments, const ImageTile& t)
         : a(arguments), at(arguments, static_cast<int>(t.first_piece) + Tile::Rows::piece()) {
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Rows::kPieces; ++i) {
         const std::int64_t number = t.first_row + Tile::Rows::row(i);
+        // Where there is none any will do: nobody stores its sums.
         const Pixel p = pixel_at(a.gather, number < a.gather.pixels ? number : 0);
         pixel[i] = a.image + p.image * a.gather.source.batch_stride + t.group * a.channels;
         FASTCONV_UNROLL
@@ -138,7 +139,6 @@ struct TensorCoreImagesKernel {
           place[i][axis] = static_cast<int>(p.position[axis] * along.step + along.offset);
           pixel[i] += place[i][axis] * a.gather.source.stride[axis];
         }
-        if (number >= a.gather.pixels) place[i][0] = kOutside;
       }
     }
     FASTCONV_DEVICE void copy(unsigned char* to, int left) {
@@ -167,29 +167,27 @@ struct TensorCoreImagesKernel {
     }
   };
 
+  // Lines beyond the last are some memory's (kLinesBeyond): nobody stores their sums.
   struct Filters {
     const Arguments& a;
-    int lines;                    // from the thread's first on
-    const std::uint16_t* filter;  // the first line's next piece
+    const std::uint16_t* filter;  // the thread's first line's next piece
 
     FASTCONV_DEVICE Filters(const Arguments& arguments, const ImageTile& t)
         : a(arguments),
-          lines(static_cast<int>(a.lines - t.first_line) - Tile::Columns::row(0)),
           filter(a.filters + ((t.group * a.lines + t.first_line + Tile::Columns::row(0)) * a.pieces +
                               t.first_piece + Tile::Columns::piece()) *
                                  kPackedChannels) {}
     FASTCONV_DEVICE void copy(unsigned char* to, int left) {
+      constexpr int kLinesApart = kColumns / Tile::Columns::kPieces;
+      const int valid = Tile::Columns::piece() * kPackedChannels < left ? 16 : 0;
       FASTCONV_UNROLL
       for (int i = 0; i < Tile::Columns::kPieces; ++i) {
-        const int line = Tile::Columns::row(i) - Tile::Columns::row(0);
-        const bool inside = line < lines && Tile::Columns::piece() * kPackedChannels < left;
-        const std::uint16_t* const source = filter + line * a.pieces * kPackedChannels;
+        const std::uint16_t* const source = filter + i * kLinesApart * a.pieces * kPackedChannels;
         unsigned char* const piece =
             to + Tile::Columns::offset(Tile::Columns::row(i), Tile::Columns::piece());
         FASTCONV_UNROLL
         for (int part = 0; part < kParts; ++part)
-          copy_async<16>(piece + part * Tile::Columns::kBytes,
-                         inside ? source + part * a.filter_part : source, inside ? 16 : 0);
+          copy_async<16>(piece + part * Tile::Columns::kBytes, source + part * a.filter_part, valid);
       }
       filter += kTensorDepth;
     }

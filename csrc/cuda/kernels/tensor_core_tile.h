@@ -15,7 +15,6 @@
 namespace fastconv::cuda {
 
 constexpr int kTensorRows = 128, kTensorThreads = 256, kTensorDepth = 32;
-constexpr int kOutside = -0x40000000;  // of every image, wherever one goes on to from there
 
 // A tile of kLines lines by kTensorDepth terms in pieces of 16 bytes, which lie along the terms or
 // (kTermsAdjacent false) along the lines. Pieces are swizzled: the eight that ldmatrix reads at once lie in
@@ -79,25 +78,27 @@ struct TensorCoreTile {
 
   using Sums = float[kRowFragments][kColumnFragments][4];
 
-  // Adds the products of `part` of the rows with the parts of the columns from `last` down to `first`.
+  // Adds the products of `part` of the columns with the parts of the rows from `last` down to `first`. The
+  // columns' fragments are kept and the rows' come one by one, which takes the fewest registers.
   FASTCONV_DEVICE static void multiply_parts(const unsigned char* stage, int term, int part, int first,
                                              int last, Sums& to) {
-    std::uint32_t a[kRowFragments][4];
+    const unsigned char* const columns = stage + kParts * Rows::kBytes + part * Columns::kBytes;
+    std::uint32_t b[kColumnFragments][2];
     FASTCONV_UNROLL
-    for (int i = 0; i < kRowFragments; ++i)
-      Rows::template load<true>(stage + part * Rows::kBytes, first_row() + i * 16, term, a[i]);
-    const unsigned char* const columns = stage + kParts * Rows::kBytes;
+    for (int j = 0; j < kColumnFragments; j += 2) {
+      std::uint32_t pair[4];
+      Columns::template load<false>(columns, first_column() + j * 8, term, pair);
+      FASTCONV_UNROLL
+      for (int r = 0; r < 4; ++r) b[j + r / 2][r % 2] = pair[r];
+    }
     FASTCONV_UNROLL
     for (int other = last; other >= first; --other) {
       FASTCONV_UNROLL
-      for (int j = 0; j < kColumnFragments; j += 2) {
-        std::uint32_t pair[4];
-        Columns::template load<false>(columns + other * Columns::kBytes, first_column() + j * 8, term, pair);
+      for (int i = 0; i < kRowFragments; ++i) {
+        std::uint32_t a[4];
+        Rows::template load<true>(stage + other * Rows::kBytes, first_row() + i * 16, term, a);
         FASTCONV_UNROLL
-        for (int i = 0; i < kRowFragments; ++i) {
-          multiply_add<T>(to[i][j], a[i], {pair[0], pair[1]});
-          multiply_add<T>(to[i][j + 1], a[i], {pair[2], pair[3]});
-        }
+        for (int j = 0; j < kColumnFragments; ++j) multiply_add<T>(to[i][j], a, b[j]);
       }
     }
   }

@@ -22,6 +22,7 @@ _TOLERANCE = {
     ("float64", "highest"): 1e-12,
     ("float32", "highest"): 1e-5,
     ("float32", "high"): 5e-5,
+    ("float32", "tf32"): 5e-3,
     ("float32", "medium"): 2e-2,
     ("float16", "highest"): 2e-3,
     ("bfloat16", "highest"): 2e-2,
@@ -38,7 +39,7 @@ def tolerance(arithmetic: tuple[str, str], problem: Problem) -> float:
     Parameters
     ----------
     arithmetic : (str, str)
-        Dtype and precision word; the word changes float32 alone.
+        Dtype and precision word, or "tf32" where factors are rounded to 11 bits; it changes float32 alone.
     problem : Problem
         Longer sums may err more, with the square root of their length.
 

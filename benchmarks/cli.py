@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from benchmarks.networks.peers import MODULES as NETWORK_PEERS
 from benchmarks.peers import MODULES, PYTORCH, default_peers
-from benchmarks.settings import CAPS, DTYPES, PRECISIONS, Settings
-from benchmarks.shapes import DIRECTIONS, ConvShape, Shape, select
+from benchmarks.settings import CAPS, DEVICES, DTYPES, PRECISIONS, Settings
+from benchmarks.shapes import DIRECTIONS, LEAST_CUDA_BATCH, ConvShape, Shape, select
 from benchmarks.sweeps import LARGE, SMALL
 from benchmarks.threads import available_cpus, limit_threads
 
@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     add = arguments.add_argument
     add("--quick", action="store_true", help="a small subset with small batches, under a minute")
     add("--list", action="store_true", help="print the shapes and leave")
+    add(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="where the arrays lie: 'cuda' races PyTorch and cuDNN on the first CUDA device, with larger "
+        "batches (default: %(default)s)",
+    )
     kinds = arguments.add_mutually_exclusive_group()
     kinds.add_argument(
         "--regret",
@@ -122,12 +129,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     arguments = parser()
     options = arguments.parse_args(argv)
+    if options.device == "cuda" and (options.networks or options.regret or options.scaling or options.isa):
+        arguments.error("--device cuda: --networks, --regret, --scaling and --isa run on the CPU alone")
     if options.networks:
         from benchmarks.networks import cli as networks
 
         return networks.main(options, arguments, start)
     varied = ",".join(LARGE + SMALL) if options.scaling else None
-    shapes = list(select(options.only or varied, quick=options.quick))
+    least_batch = LEAST_CUDA_BATCH if options.device == "cuda" else None
+    shapes = list(select(options.only or varied, quick=options.quick, least_batch=least_batch))
     if not shapes:
         nothing_matches("shape", options, arguments)
     if options.list:
@@ -150,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.error("--regret races fastconv's own routes: it takes no --peers")
     isas = [] if options.isa is None else names_in(options.isa, list(CAPS), "--isa", arguments)
     settings = settings_of(options, arguments)
-    modules = PYTORCH if options.scaling or isas else tuple(MODULES)
+    modules = PYTORCH if options.scaling or isas or options.device == "cuda" else tuple(MODULES)
     default = [name for name in default_peers(settings, quick=options.quick) if name in modules]
     peers = peers_of(options, modules, default, arguments)
     prepare(settings, arguments)
@@ -162,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return kinds.scaling(convolutions, directions, peers, settings, options, deadline(options, start))
     if isas:
         return kinds.isa(isas, directions, peers, settings, options, seconds_of(options))
-    if len(peers) > 1:
+    if len(peers) > 1 and options.device == "cpu":
         return deliver(kinds.apart(peers, directions, settings, options, seconds_of(options)), options)
     return deliver(_race(shapes, directions, peers, settings, options, start), options)
 
@@ -192,7 +202,7 @@ def settings_of(options: argparse.Namespace, arguments: argparse.ArgumentParser)
         arguments.error(f"--budget: expected seconds, got {options.budget}")
     if options.within is not None and not options.within > 0:
         arguments.error(f"--within: expected seconds above 0, got {options.within}")
-    return Settings(options.dtype, options.precision, threads)
+    return Settings(options.dtype, options.precision, threads, options.device)
 
 
 def peers_of(
@@ -238,6 +248,10 @@ def _missing(settings: Settings) -> str:
             import ml_dtypes  # noqa: F401
         except ImportError:
             return '--dtype bfloat16 needs ml_dtypes: pip install "fastconv[test]"'
+    if settings.device == "cuda":
+        from benchmarks import cuda
+
+        return cuda.missing()
     return ""
 
 

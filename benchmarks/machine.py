@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,22 @@ def caches(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[st
     return found
 
 
+def title(machine: Mapping[str, Any]) -> str:
+    """Return what a description is one of: the GPU, else the CPU and its instruction set."""
+    name: str = machine["gpu"]["name"] if "gpu" in machine else f"{machine['cpu']}, {machine['isa']}"
+    return name
+
+
 def describe(settings: Settings, versions: dict[str, str]) -> dict[str, Any]:
     """Return the description that goes into the report: plain values only."""
     from fastconv import _core
 
-    return {
+    device = {}
+    if settings.device == "cuda":
+        from benchmarks import cuda
+
+        device = {"gpu": cuda.describe()}
+    return device | {
         "cpu": cpu_model(),
         "caches": caches(),
         "cpus": available_cpus(),

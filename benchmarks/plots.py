@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import title
 from benchmarks.results import Report
 
 _BAR_HEIGHT = 0.2
@@ -87,7 +88,7 @@ def plain_numbers(axis: Any) -> None:
 def entitle(figure: Any, text: str, machine: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Write over the figure what it shows, of which machine and with which settings."""
     figure.suptitle(
-        f"fastconv, {text}\n{machine['cpu']}, {machine['isa']}, {settings['threads']} threads, "
+        f"fastconv, {text}\n{title(machine)}, {settings['threads']} threads, "
         f"{settings['dtype']}, precision {settings['precision']}",
         fontsize="medium",
     )

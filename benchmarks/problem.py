@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +49,11 @@ class Problem:
     def towards(self, direction: str) -> Problem:
         """Return the problem of another direction on the same arrays."""
         return replace(self, direction=direction)
+
+    def mapped(self, images: Callable[[Array], Any], weight: Callable[[Array], Any]) -> Problem:
+        """Return the problem on other arrays, made of input and upstream gradient, and of the weight."""
+        w = None if self.w is None else weight(self.w)
+        return replace(self, x=images(self.x), w=w, dy=images(self.dy))
 
     def float64(self, images: list[int]) -> Problem:
         """Return the problem in float64 on some of the images only."""

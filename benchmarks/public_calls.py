@@ -19,10 +19,11 @@ _NEEDS = {"dx": (True, False, False), "dw": (False, True, False)}
 def public_call(library: Any, problem: Problem, **more: Any) -> Callable[[], Any]:
     """Return a function of no arguments that runs `problem`; what a gradient needs is made here.
 
-    A convolution hands further keywords on, such as ``algorithm``.
+    Further keywords, such as ``algorithm`` or ``data_format``, are handed on; the arrays are laid out as they
+    say.
     """
     if isinstance(problem.shape, PoolShape):
-        return _pool_call(library, problem, problem.shape)
+        return _pool_call(library, problem, problem.shape, more)
     assert isinstance(problem.shape, ConvShape)
     return _conv_call(library, problem, problem.shape, more)
 
@@ -63,26 +64,27 @@ def _conv_call(library: Any, problem: Problem, shape: ConvShape, more: dict[str,
     return lambda: gradient(dy, x, w, needs=needs, **keywords)[place]
 
 
-def _pool_call(library: Any, problem: Problem, shape: PoolShape) -> Callable[[], Any]:
+def _pool_call(library: Any, problem: Problem, shape: PoolShape, more: dict[str, Any]) -> Callable[[], Any]:
     x, dy, forward = problem.x, problem.dy, problem.direction == "forward"
+    input_shape = tuple(x.shape)
     if shape.kind == "global_avg":
         if forward:
-            return partial(library.global_avg_pool, x)
-        return partial(library.grad.global_avg_pool, dy, shape.input)
+            return partial(library.global_avg_pool, x, **more)
+        return partial(library.grad.global_avg_pool, dy, input_shape, **more)
 
     operation = f"{shape.kind}_pool{shape.rank}d"
     function, gradient = getattr(library, operation), getattr(library.grad, operation)
     arguments: tuple[Any, ...] = (shape.norm, shape.window) if shape.kind == "lp" else (shape.window,)
-    keywords: dict[str, Any] = {}
+    keywords = dict(more)
     if not shape.kind.startswith("adaptive"):
-        keywords = {"stride": shape.stride, "padding": shape.padding, "ceil_mode": shape.ceil_mode}
+        keywords |= {"stride": shape.stride, "padding": shape.padding, "ceil_mode": shape.ceil_mode}
     if forward:
         return partial(function, x, *arguments, **keywords)
     if shape.kind in ("max", "adaptive_max"):
         _, indices = function(x, *arguments, return_indices=True, **keywords)
-        return partial(gradient, dy, indices, shape.input)
+        return partial(gradient, dy, indices, input_shape, **more)
     if shape.kind == "lp":
         return partial(gradient, dy, x, function(x, *arguments, **keywords), *arguments, **keywords)
     if shape.kind == "adaptive_avg":
-        return partial(gradient, dy, shape.input)
-    return partial(gradient, dy, shape.input, *arguments, **keywords)
+        return partial(gradient, dy, input_shape, **more)
+    return partial(gradient, dy, input_shape, *arguments, **keywords)

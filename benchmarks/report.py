@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.goals import cuda_goals
 from benchmarks.results import DISAGREES, FAILED, Group, Report, Row
 from benchmarks.shapes import ConvShape, PoolShape, Shape
 
@@ -44,7 +45,8 @@ def render(report: Report, *, markdown: bool = False) -> str:
     """Return the whole report: the machine, the rows, the means, and what went wrong."""
     rates = report.roof
     roof = f"{rates['flops_per_second'] / 1e9:.0f} GFLOP/s, {rates['bytes_per_second'] / 1e9:.1f} GB/s copied"
-    parts = [heading(report.machine, report.settings) + f"\nroof: {roof}, all threads"]
+    whose = "the whole device" if "gpu" in report.machine else "all threads"
+    parts = [heading(report.machine, report.settings) + f"\nroof: {roof}, {whose}"]
     for kind, figures in _FIGURES.items():
         rows = [row for row in report.rows if row.kind == kind]
         if rows:
@@ -63,6 +65,9 @@ def render(report: Report, *, markdown: bool = False) -> str:
             subheading("Where it is worst", markdown),
             _worst(report, markdown),
         ]
+    if reached := cuda_goals(report):
+        headers = ["", "peer", "mean", "goal", "worst", "goal", ""]
+        parts += [subheading("Goals", markdown), table(headers, reached, markdown=markdown, text_columns=2)]
     parts += [*report.sitting_out(), *closing(report.absent, report.troubles())]
     return "\n\n".join(parts) + "\n"
 
@@ -109,8 +114,14 @@ def heading(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Return the first lines of a report: the machine, the date, the software."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
+    gpu = machine.get("gpu")
     return "\n".join(
         [
+            *(
+                [", ".join([gpu["name"], *(f"{part} {gpu[part]}" for part in gpu if part != "name")])]
+                if gpu
+                else []
+            ),
             f"{machine['cpu']} ({caches}), {machine['isa']}, {settings['threads']} threads",
             f"{machine['system']}, {machine['date']}",
             f"{settings['dtype']}, precision {settings['precision']}; {versions}",

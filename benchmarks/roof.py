@@ -34,7 +34,14 @@ class Roof:
 
 
 def measure(settings: Settings, seconds: float) -> Roof:
-    """Measure both rates, for about `seconds` each; half-width types are summed in float32."""
+    """Measure both rates, for about `seconds` each; half-width types are summed in float32.
+
+    On a CUDA device the first rate is that of PyTorch's matrix product.
+    """
+    if settings.device == "cuda":
+        from benchmarks import cuda
+
+        return Roof(*cuda.rates(settings, seconds))
     from fastconv import _core
 
     itemsize = numpy_dtype(settings.dtype).itemsize

@@ -15,7 +15,7 @@ from benchmarks.problem import Problem
 from benchmarks.results import DISAGREES, FAILED, HOUSE, TIMED, UNSUPPORTED, Outcome, Report, Row
 from benchmarks.settings import Settings
 from benchmarks.shapes import Shape
-from benchmarks.timing import Contestant
+from benchmarks.timing import HOST, Clock, Contestant
 
 RACING_SHARE = 0.5
 """What of a hurried row's time is left for the race, after the checks and JAX's compiler."""
@@ -52,7 +52,7 @@ def load_peers(
 
 
 def prepare(
-    peer: Peer, problem: Problem, expected: Expected, judge: Any = agreement
+    peer: Peer, problem: Problem, expected: Expected, judge: Any = agreement, clock: Clock = HOST
 ) -> tuple[Outcome, Contestant | None]:
     """Run `peer` in each of its ways, compare the results, and return the contestant if all are right."""
     tolerance = judge.tolerance(peer.arithmetic, problem)
@@ -65,7 +65,7 @@ def prepare(
             if error > tolerance:
                 note = f"error {error:.1e} is beyond {tolerance:.0e}"
                 return Outcome(DISAGREES, note, variant, error, tolerance), None
-        variant, contestant = timing.fastest(calls, peer.name)
+        variant, contestant = timing.fastest(calls, peer.name, clock)
     except Unsupported as reason:
         return Outcome(UNSUPPORTED, str(reason)), None
     except NotImplementedError as reason:  # a framework without a kernel for this dtype
@@ -76,7 +76,7 @@ def prepare(
 
 
 def contest(
-    problem: Problem, peers: Sequence[Peer], budget: float, judge: Any = agreement
+    problem: Problem, peers: Sequence[Peer], budget: float, judge: Any = agreement, clock: Clock = HOST
 ) -> dict[str, Outcome]:
     """Check everyone's result, race those that were right, and return how each fared.
 
@@ -86,7 +86,7 @@ def contest(
     outcomes: dict[str, Outcome] = {}
     contestants: list[Contestant] = []
     for peer in peers:
-        outcomes[peer.name], contestant = prepare(peer, problem, expected, judge)
+        outcomes[peer.name], contestant = prepare(peer, problem, expected, judge, clock)
         if contestant is not None:
             contestants.append(contestant)
     timing.race(contestants, budget)
@@ -100,9 +100,11 @@ def contest(
     return outcomes
 
 
-def run_row(problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: float) -> Row:
+def run_row(
+    problem: Problem, peers: Sequence[Peer], limits: roof.Roof, budget: float, clock: Clock = HOST
+) -> Row:
     """Check and race one shape in one direction."""
-    outcomes = contest(problem, peers, budget)
+    outcomes = contest(problem, peers, budget, clock=clock)
     shape, itemsize = problem.shape, problem.x.dtype.itemsize
     return Row(
         shape=shape.name,
@@ -155,6 +157,15 @@ def new_report(
     )
 
 
+def clock_of(settings: Settings) -> Clock:
+    """Return the clock that goes with the device."""
+    if settings.device == "cpu":
+        return HOST
+    from benchmarks import cuda
+
+    return cuda.clock()
+
+
 def run(
     shapes: Sequence[Shape],
     directions: Sequence[str],
@@ -182,9 +193,10 @@ def run(
     peers, absent = load_peers(peer_names, settings)
     limits = roof.measure(settings, seconds=min(0.5, max(0.02, seconds_per_row)))
     report = new_report(peers, absent, settings, limits)
+    clock = clock_of(settings)
     chosen = tasks(shapes, directions)
     budget = Budget(seconds_per_row, len(chosen), deadline)
     with interruptible(report.absent):
         for problem in problems(chosen, settings, progress):
-            report.rows.append(run_row(problem, peers, limits, budget.next_row()))
+            report.rows.append(run_row(problem, peers, limits, budget.next_row(), clock))
     return report

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 PRECISIONS = ("highest", "high", "medium")
+DEVICES = ("cpu", "cuda")
 
 CAPS = {
     "scalar": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
@@ -20,8 +21,9 @@ has nothing below SSE4.1."""
 
 @dataclass(frozen=True)
 class Settings:
-    """Dtype of every array, fastconv's precision word, and the threads that everyone gets."""
+    """Dtype and place of every array, fastconv's precision word, and the threads that everyone gets."""
 
     dtype: str = "float32"
     precision: str = "highest"
     threads: int = 1
+    device: str = "cpu"

@@ -20,6 +20,9 @@ from fnmatch import fnmatch
 
 DIRECTIONS = ("forward", "dx", "dw")
 
+LEAST_CUDA_BATCH = 32
+"""Images that it takes to keep a GPU busy with most layers."""
+
 Pair = tuple[int, int]
 
 
@@ -65,7 +68,11 @@ class Shape(ABC):
 
     def quick(self) -> Shape:
         """Return the same layer with the batch of a ``--quick`` run."""
-        return replace(self, input=(self.quick_batch, *self.input[1:]))
+        return self.with_batch(self.quick_batch)
+
+    def with_batch(self, images: int) -> Shape:
+        """Return the same layer for so many images."""
+        return replace(self, input=(images, *self.input[1:]))
 
 
 @dataclass(frozen=True)
@@ -388,7 +395,9 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
-def select(pattern: str | None = None, *, quick: bool = False) -> Iterator[Shape]:
+def select(
+    pattern: str | None = None, *, quick: bool = False, least_batch: int | None = None
+) -> Iterator[Shape]:
     """Yield the shapes of a run.
 
     Parameters
@@ -398,12 +407,19 @@ def select(pattern: str | None = None, *, quick: bool = False) -> Iterator[Shape
         a pattern without ``*`` or ``?`` matches anywhere in them.
     quick : bool
         Take the ``--quick`` subset, with its small batches.
+    least_batch : int, optional
+        Grow smaller batches to this one, but for layers of a single image; small batches of the ``--quick``
+        subset then grow too.
 
     """
     matches = matcher(pattern)
     for shape in SHAPES:
         if (shape.quick_batch or not quick) and matches(shape.name, shape.family):
-            yield shape.quick() if quick else shape
+            if least_batch is None:
+                yield shape.quick() if quick else shape
+            else:
+                batch = shape.input[0]
+                yield shape if batch == 1 else shape.with_batch(max(batch, least_batch))
 
 
 def matcher(pattern: str | None) -> Callable[..., bool]:

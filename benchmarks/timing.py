@@ -3,6 +3,9 @@
 Whatever drifts on a machine (clock rate, other tenants, temperature) then falls on all of them alike, and
 the *ratios* of their medians hold even where the absolute times do not. A sample repeats the call until it
 lasts a few milliseconds.
+
+What a second is, a `Clock` says: that of the CPU, where a call is over when it returns, or another that
+knows when a device is through with it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 SAMPLE_SECONDS = 0.005
 """A sample lasts at least about this long."""
@@ -48,12 +51,41 @@ def settle() -> None:
         busy = time.process_time() - before
 
 
+class Clock(Protocol):
+    """Times calls, and knows how to let what ran before come to rest."""
+
+    def settle(self) -> None:
+        """Wait until nothing that ran before can disturb the next sample."""
+
+    def seconds(self, call: Callable[[], Any], repeats: int) -> float:
+        """Call so many times in a row, and return the seconds until the last one is through."""
+
+
+class HostClock:
+    """The CPU's clock."""
+
+    def settle(self) -> None:
+        """Wait for worker threads."""
+        settle()
+
+    def seconds(self, call: Callable[[], Any], repeats: int) -> float:
+        """Return the seconds until the last call returns."""
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        return time.perf_counter() - start
+
+
+HOST = HostClock()
+
+
 @dataclass
 class Contestant:
     """A call under test, how often a sample repeats it, and its samples in seconds per call."""
 
     name: str
     call: Callable[[], Any]
+    clock: Clock = HOST
     repeats: int = 1
     samples: list[float] = field(default_factory=list)
 
@@ -68,15 +100,11 @@ class Contestant:
         The caches and the clock come up in these, and the scheduler parts threads that it has woken on the
         same CPU, which takes it milliseconds.
         """
-        call = self.call
-        settle()
+        self.clock.settle()
         if self.repeats > 1:
             for _ in range(self.repeats):
-                call()
-        start = time.perf_counter()
-        for _ in range(self.repeats):
-            call()
-        return (time.perf_counter() - start) / self.repeats
+                self.call()
+        return self.clock.seconds(self.call, self.repeats) / self.repeats
 
     def calibrate(self) -> float:
         """Set `repeats` for a sample of `SAMPLE_SECONDS`, and return the seconds that a call takes.
@@ -84,25 +112,20 @@ class Contestant:
         A short call is tried twice, and the second counts; a long one is not tried again, but is a
         sample already.
         """
-        once = self._once()
+        once = self.clock.seconds(self.call, 1)
         if once < LONG_SECONDS:
-            once = self._once()
+            once = self.clock.seconds(self.call, 1)
         else:
             self.samples.append(once)
         self.repeats = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
         return once
 
-    def _once(self) -> float:
-        start = time.perf_counter()
-        self.call()
-        return time.perf_counter() - start
 
-
-def fastest(calls: dict[str, Callable[[], Any]], name: str) -> tuple[str, Contestant]:
+def fastest(calls: dict[str, Callable[[], Any]], name: str, clock: Clock = HOST) -> tuple[str, Contestant]:
     """Return the fastest of the ways to run a problem, and its contestant called `name`, calibrated."""
     trials: dict[str, tuple[float, Contestant]] = {}
     for variant, call in calls.items():
-        contestant = Contestant(name, call)
+        contestant = Contestant(name, call, clock)
         seconds = contestant.calibrate()
         if len(calls) > 1 and seconds < LONG_SECONDS:
             seconds = min(seconds, contestant.sample())

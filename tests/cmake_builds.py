@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,12 +59,16 @@ def _folder() -> Path:
     return Path(folder)
 
 
-@functools.cache
-def _build(name: str, *options: str) -> Path:
+def _configure(name: str, *options: str) -> Path:
     folder = _folder() / name
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    common = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF"]
-    run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, *common, *options])
+    run(["cmake", "-S", str(SOURCE), "-B", str(folder), *generator, "-DCMAKE_BUILD_TYPE=Release", *options])
+    return folder
+
+
+@functools.cache
+def _build(name: str, *options: str) -> Path:
+    folder = _configure(name, "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF", *options)
     run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0)))])
     return folder
 
@@ -124,6 +130,20 @@ def recording_backend() -> Path:
     command = [compiler(), *options, definition, *(f"-I{folder}" for folder in includes), "-o", str(module)]
     run([*command, *(str(SOURCE / source) for source in sources)])
     return module
+
+
+@functools.cache
+def cuda_commands() -> list[tuple[Path, list[str]]]:
+    """Return the CUDA sources, the tests' too, each with the command that the build compiles it by."""
+    require("cmake")
+    compiler()
+    folder = _configure("cuda", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DFASTCONV_TESTS=ON")
+    entries = json.loads((folder / "compile_commands.json").read_text(encoding="utf-8"))
+    commands = [(Path(entry["file"]), shlex.split(entry["command"])) for entry in entries]
+    found = [(source, command) for source, command in commands if source.suffix == ".cu"]
+    if not found:
+        pytest.skip("CMake finds no CUDA toolkit (nvcc) of version 12 or later here")
+    return found
 
 
 def run_ctest(build: Path) -> str:

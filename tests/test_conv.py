@@ -7,7 +7,15 @@ import functools
 import numpy as np
 import pytest
 from agreement import BFLOAT16, DTYPES, assert_agrees, assert_same_bits, exact_inputs
-from cases import ACTIVATIONS, CONV_CASES, CONV_TRANSPOSE_CASES, FORMATS, SPECIAL_CONV_CASES, ConvCase
+from cases import (
+    ACTIVATIONS,
+    CONV_CASES,
+    CONV_TRANSPOSE_CASES,
+    FORMATS,
+    SPECIAL_CONV_CASES,
+    ConvCase,
+    ConvTransposeCase,
+)
 
 import fastconv as fc
 from fastconv import reference
@@ -20,7 +28,7 @@ CASES_AND_DTYPES += [(c, dtype) for dtype in DTYPES[2:] for c in dict.fromkeys(S
 
 
 def name_of(case: ConvCase) -> str:
-    kind = "conv_transpose" if case in CONV_TRANSPOSE_CASES else "conv"
+    kind = "conv_transpose" if isinstance(case, ConvTransposeCase) else "conv"
     return f"{kind}{case.rank}d"
 
 

@@ -18,15 +18,18 @@ MODULES = {
 }
 
 PYTORCH = ("torch", "torch-bf16")
-"""The peers whose threads may change between calls, and whose instruction set may be capped."""
+"""The peers whose threads may change between calls, whose instruction set may be capped, and which run on a
+CUDA device too."""
 
 
 def default_peers(settings: Settings, *, quick: bool = False) -> tuple[str, ...]:
     """Return the peers of a run that names none; fastconv itself is not among them.
 
-    A quick run leaves JAX out, which compiles every call.
+    A quick run leaves JAX out, which compiles every call. On a CUDA device there is PyTorch alone.
     """
     half = ("torch-bf16",) if settings.dtype == "float32" and settings.precision == "medium" else ()
+    if settings.device == "cuda":
+        return ("torch", *half)
     return ("numpy", "torch", *half, *(() if quick else ("jax",)))
 
 

@@ -37,4 +37,8 @@ class FastconvPeer:
 
 def create(name: str, settings: Settings) -> FastconvPeer:
     """Return the peer; see `benchmarks.peers.interface`."""
+    if settings.device == "cuda":
+        from benchmarks.peers.fastconv_cuda import FastconvCudaPeer
+
+        return FastconvCudaPeer(name, settings)
     return FastconvPeer(name, settings)

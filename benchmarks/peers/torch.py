@@ -1,6 +1,9 @@
-"""PyTorch on the CPU, eager: the faster of its two memory formats, each direction alone.
+"""PyTorch, eager: the faster of its two memory formats, each direction alone.
 
 ``torch-bf16`` is the same with every tensor in bfloat16: the peer of convolutions in ``medium`` precision.
+
+On a CUDA device cuDNN tries its algorithms for each shape and keeps the fastest (``cudnn.benchmark``); its
+float32 products round their factors to TF32 in ``high`` precision alone.
 """
 
 from __future__ import annotations
@@ -11,12 +14,29 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from benchmarks.cuda import in_turn
 from benchmarks.peers.interface import Call, Unsupported
 from benchmarks.problem import Array, Problem
 from benchmarks.settings import Settings
 from benchmarks.shapes import ConvShape, PoolShape
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def to_tensor(array: Array, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """Return a tensor with the values of a NumPy array, through float32 where PyTorch needs that."""
+    if array.dtype.name == "bfloat16":
+        array = array.astype("float32")
+    return torch.tensor(array, dtype=dtype, device=device)
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """Return the values of a tensor, in float32 where NumPy has no such dtype."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    array: Array = tensor.contiguous().numpy()
+    return array
 
 
 class TorchPeer:
@@ -26,9 +46,13 @@ class TorchPeer:
         self.name = name
         self.version = str(torch.__version__)
         dtype = "bfloat16" if name == "torch-bf16" else settings.dtype
-        self.arithmetic = (dtype, "highest")
         self._dtype: torch.dtype = getattr(torch, dtype)
+        self._device = settings.device
         self.set_threads(settings.threads)
+        tf32 = settings.device == "cuda" and settings.precision == "high"
+        self.arithmetic = (dtype, "tf32" if tf32 else "highest")
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
 
     def set_threads(self, count: int) -> None:
         """Set the number of threads for the calls that follow."""
@@ -39,20 +63,17 @@ class TorchPeer:
         formats = {"channels_first": torch.contiguous_format}
         if problem.shape.rank in _CHANNELS_LAST:
             formats["channels_last"] = _CHANNELS_LAST[problem.shape.rank]
-        return {name: self._call(problem, layout) for name, layout in formats.items()}
+        return {
+            name: in_turn(problem, self._device, partial(self._call, problem, layout))
+            for name, layout in formats.items()
+        }
 
     def to_numpy(self, result: Any) -> Array:
         """Return the values, through float32 where NumPy has no such dtype."""
-        tensor = result.detach()
-        if tensor.dtype == torch.bfloat16:
-            tensor = tensor.float()
-        array: Array = tensor.contiguous().numpy()
-        return array
+        return to_numpy(result)
 
     def _tensor(self, array: Array, layout: torch.memory_format) -> torch.Tensor:
-        if array.dtype.name == "bfloat16":
-            array = array.astype("float32")
-        return torch.tensor(array, dtype=self._dtype).contiguous(memory_format=layout)
+        return to_tensor(array, self._dtype, self._device).contiguous(memory_format=layout)
 
     def _call(self, problem: Problem, layout: torch.memory_format) -> Call:
         if isinstance(problem.shape, ConvShape):

@@ -59,7 +59,8 @@ class CudaBackend : public Backend {
                                         Direction direction, Dtype dtype, Precision precision,
                                         const std::string& algorithm) override {
     return std::make_unique<RouteOnDevice>(
-        device_, cuda::conv_route(function, problem, direction, dtype, precision, algorithm, stream_));
+        device_, cuda::conv_route(function, problem, direction, dtype, precision, algorithm,
+                                  device(device_).capability, stream_));
   }
 
   void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* before_or_result,

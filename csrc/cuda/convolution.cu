@@ -8,52 +8,44 @@
 #include "cuda/kernels/fold_padding.h"
 #include "cuda/kernels/image_product.h"
 #include "cuda/launch.h"
+#include "cuda/parts.h"
+#include "cuda/tensor_cores.h"
+#include "cuda/with_elements.h"
 
 namespace fastconv::cuda {
 namespace {
 
 // A tile of filters is at least 32 wide: with fewer than a quarter of that, a thread for each element wins.
 constexpr std::int64_t kFewestFilters = 8;
-// Blocks that a product is cut into along its reduction where its tiles are fewer. Part of what fixes a
-// result's bits, so not read from the device.
-constexpr std::int64_t kWantedImageBlocks = 64, kWantedFilterBlocks = 512, kShortestPart = 4 * kChain;
+// The tensor cores that the kernels' instructions need, and sizes that they count in 32 bits.
+constexpr int kTensorCoreCapability = 80;
+#ifdef FASTCONV_HAS_SM_90A
+constexpr int kWarpgroupCapability = 90;  // alone: later devices don't run code for sm_90a
+#else
+constexpr int kWarpgroupCapability = 0;
+#endif
+constexpr std::int64_t kLongestPackedAxis = std::int64_t{1} << 29, kMostPackedPixels = 0x7fffffff;
 // Gradients of padded images that are in memory at one time.
 constexpr std::int64_t kFoldedBytes = 256 << 20;
 
-struct Parts {
-  std::int64_t count, length;
-};
-
-// A reduction of `terms` cut into parts, for `blocks` tiles that are to become `wanted` blocks.
-Parts cut(std::int64_t terms, std::int64_t blocks, std::int64_t wanted) {
-  const std::int64_t most = std::max<std::int64_t>(terms / kShortestPart, 1);
-  const std::int64_t asked = std::clamp<std::int64_t>(wanted / std::max<std::int64_t>(blocks, 1), 1, most);
-  const std::int64_t length = std::max<std::int64_t>(round_up(ceil_div(terms, asked), kDepth), kDepth);
-  return {std::max<std::int64_t>(ceil_div(terms, length), 1), length};
-}
-
-// Calls body with the number of columns of a tile as a type.
-template <int kValue>
-struct Columns {
-  static constexpr int value = kValue;
-};
+// Calls body with the columns of a tile on the scalar units, of so many in all, as a type.
 template <class Body>
-void with_columns(std::int64_t lines, const Body& body) {
-  if (lines <= 32) return body(Columns<32>{});
-  body(Columns<64>{});
+void with_scalar_columns(std::int64_t all, const Body& body) {
+  if (all <= 32) return body(Constant<32>());
+  body(Constant<64>());
 }
 
 template <class T, bool kChannelsAdjacent>
 void run_image_product(ImageProductArguments a, std::int64_t images, Stream stream) {
   a.inner = Divisor(kChannelsAdjacent ? a.channels : a.gather.taps);
-  with_columns(a.lines, [&](auto columns) {
+  with_scalar_columns(a.lines, [&](auto columns) {
     constexpr int kColumns = decltype(columns)::value;
     using Kernel = ImageProductKernel<T, kColumns, kChannelsAdjacent>;
     a.row_tiles = ceil_div(a.gather.pixels, kTileRows);
     a.column_tiles = ceil_div(a.lines, kColumns);
     // An image's sums are made the same way in every batch.
     const std::int64_t image_tiles = ceil_div(ceil_div(a.gather.pixels, images), kTileRows);
-    const Parts parts = cut(a.reduction, a.groups * image_tiles * a.column_tiles, kWantedImageBlocks);
+    const Parts parts = cut(a.reduction, a.groups * image_tiles * a.column_tiles, kWantedImageBlocks, kDepth);
     a.parts = parts.count;
     a.reduction_of_part = parts.length;
     const std::int64_t blocks = a.groups * a.row_tiles * a.column_tiles * a.parts;
@@ -62,7 +54,7 @@ void run_image_product(ImageProductArguments a, std::int64_t images, Stream stre
     const StreamMemory partial(a.parts * sums * static_cast<std::int64_t>(sizeof(T)), stream);
     a.partial_sums = partial.as<void>();
     launch<Kernel>(stream, blocks, Kernel::Tile::kSharedBytes, a);
-    launch<ImagePartsKernel<T>>(stream, span_blocks(sums), 0, a);
+    launch<ImagePartsKernel<T, ImageProductArguments>>(stream, span_blocks(sums), 0, a);
   });
 }
 
@@ -79,7 +71,7 @@ void run_filter_product(FilterProductArguments a, bool direct, Stream stream) {
   const auto run = [&](auto kernel, std::int64_t shared_bytes) {
     using Kernel = decltype(kernel);
     const std::int64_t tiles = a.groups * a.row_tiles * a.column_tiles;
-    const Parts parts = cut(a.gather.pixels, tiles, kWantedFilterBlocks);
+    const Parts parts = cut(a.gather.pixels, tiles, kWantedFilterBlocks, kDepth);
     a.parts = parts.count;
     a.pixels_of_part = parts.length;
     if (a.parts == 1) return launch<Kernel>(stream, tiles, shared_bytes, a);
@@ -95,7 +87,7 @@ void run_filter_product(FilterProductArguments a, bool direct, Stream stream) {
     using Kernel = DirectFilterKernel<T, kChannelsAdjacent>;
     return run(Kernel{}, Kernel::kSharedBytes);
   }
-  with_columns(a.columns, [&](auto columns) {
+  with_scalar_columns(a.columns, [&](auto columns) {
     constexpr int kColumns = decltype(columns)::value;
     a.row_tiles = ceil_div(a.filters, kTileRows);
     a.column_tiles = ceil_div(a.columns, kColumns);
@@ -104,18 +96,22 @@ void run_filter_product(FilterProductArguments a, bool direct, Stream stream) {
   });
 }
 
+enum class Kind { direct, implicit_gemm, tensor_cores };
+
 class Route : public ConvRoute {
  public:
-  Route(const ConvProblem& problem, Direction direction, bool direct, Stream stream)
-      : p_(problem), direction_(direction), direct_(direct), stream_(stream) {}
+  Route(const ConvProblem& problem, Direction direction, Kind kind, const TensorCores& cores, Stream stream)
+      : p_(problem), direction_(direction), kind_(kind), cores_(cores), stream_(stream) {}
 
-  const char* name() const override { return direct_ ? "direct" : "implicit_gemm"; }
+  const char* name() const override {
+    return kind_ == Kind::direct ? "direct" : kind_ == Kind::implicit_gemm ? "implicit_gemm" : "tensor_cores";
+  }
 
   void images(const ImageView& from, const FilterView& w, const Epilogue& epilogue,
               const ImageView& to) const override {
     if (to.batch == 0) return;
     if (direction_ == Direction::forward) {
-      multiply(forward_gather(p_, from, to), p_.mode, w, epilogue, to);
+      multiply({forward_gather(p_, from, to)}, p_, w, epilogue, to);
     } else if (p_.mode == PaddingMode::zeros) {
       input_gradient(p_, from, w, epilogue, to);
     } else {
@@ -125,6 +121,69 @@ class Route : public ConvRoute {
 
   void filters(const ImageView& dy, const ImageView& x, const FilterView& dw) const override {
     const PixelGather g = forward_gather(p_, x, dy);
+    if (kind_ != Kind::tensor_cores) return filters_on_scalar_units(g, dy, x, dw, {});
+    const SplitOperands split(cores_.elements, 0, stream_);
+    const PackedImage upstream =
+        pack_image(dy, ConvProblem(), p_.groups, cores_.elements, {split.others(), false}, stream_);
+    const PackedImage image = pack_gathered(g, p_, cores_.elements, split.images(), stream_);
+    tensor_core_filters(upstream, image, g, p_.groups, dw, cores_, split.turn(true), stream_);
+    if (split.can_fail()) filters_on_scalar_units(g, dy, x, dw, split.turn(false));
+  }
+
+ private:
+  // The largest of a product's operands, where they may be such as a split does not carry.
+  class SplitOperands {
+   public:
+    // `images`: how many to look at by themselves, or 0 for all as one.
+    SplitOperands(const Elements& elements, std::int64_t images, Stream stream) : each_(images > 0) {
+      if (elements.parts == 1) return;
+      const std::int64_t numbers = 1 + std::max<std::int64_t>(images, 1);
+      const auto bytes = numbers * static_cast<std::int64_t>(sizeof(std::int32_t));
+      memory_ = std::make_unique<StreamMemory>(bytes, stream);
+      fill_zeros(memory_->as<void>(), bytes, stream);
+    }
+    bool can_fail() const { return memory_ != nullptr; }
+    std::int32_t* others() const { return memory_ ? memory_->as<std::int32_t>() : nullptr; }
+    LargestOf images() const { return {memory_ ? others() + 1 : nullptr, each_}; }
+    Turn turn(bool split) const { return {{images().images, others(), each_}, split}; }
+
+   private:
+    bool each_;
+    std::unique_ptr<StreamMemory> memory_;
+  };
+
+  // Everything that gathers read, from one image, times the filters.
+  void multiply(const std::vector<PixelGather>& gathers, const ConvProblem& p, const FilterView& w,
+                const Epilogue& epilogue, const ImageView& to) const {
+    const auto on_scalar_units = [&](const Turn& turn) {
+      for (const PixelGather& g : gathers) multiply_on_scalar_units(g, p.mode, w, epilogue, to, turn);
+    };
+    if (kind_ != Kind::tensor_cores || gathers.empty()) return on_scalar_units({});
+    const SplitOperands split(cores_.elements, to.batch, stream_);
+    const PackedImage image =
+        gathers.size() == 1
+            ? pack_gathered(gathers[0], p, cores_.elements, split.images(), stream_)
+            : pack_image(gathers[0].source, p, p.groups, cores_.elements, split.images(), stream_);
+    for (const PixelGather& g : gathers) {
+      tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype}, cores_,
+                         split.others(), split.turn(true), stream_);
+    }
+    if (split.can_fail()) on_scalar_units(split.turn(false));
+  }
+
+  std::int64_t lines() const {
+    return direction_ == Direction::forward ? p_.filters_per_group() : p_.channels_per_group();
+  }
+  FilterLines filter_lines(const FilterView& w) const {
+    const bool forward = direction_ == Direction::forward;
+    const std::int64_t taps = p_.taps(), filter = p_.channels_per_group() * taps;
+    return {w.data, w.dtype, p_.filters_per_group() * filter, forward ? filter : taps,
+            forward ? taps : filter};
+  }
+
+  void filters_on_scalar_units(const PixelGather& g, const ImageView& dy, const ImageView& x,
+                               const FilterView& dw, const Turn& turn) const {
+    const bool direct = kind_ == Kind::direct;
     FilterProductArguments a{};
     a.gather = device_gather(g, p_.mode);
     a.dy = dy.data;
@@ -135,30 +194,29 @@ class Route : public ConvRoute {
     a.filters = p_.filters_per_group();
     a.channels = p_.channels_per_group();
     a.columns = a.channels * a.gather.taps;
+    a.turn = turn;
     const bool channels_last = channels_adjacent(x);
     if (dw.dtype == Dtype::float64) {
-      if (channels_last) return run_filter_product<double, true>(a, direct_, stream_);
-      return run_filter_product<double, false>(a, direct_, stream_);
+      if (channels_last) return run_filter_product<double, true>(a, direct, stream_);
+      return run_filter_product<double, false>(a, direct, stream_);
     }
-    if (channels_last) return run_filter_product<float, true>(a, direct_, stream_);
-    run_filter_product<float, false>(a, direct_, stream_);
+    if (channels_last) return run_filter_product<float, true>(a, direct, stream_);
+    run_filter_product<float, false>(a, direct, stream_);
   }
 
- private:
-  void multiply(PixelGather g, PaddingMode mode, const FilterView& w, const Epilogue& epilogue,
-                const ImageView& to) const {
-    merge_images(&g);
+  void multiply_on_scalar_units(PixelGather g, PaddingMode mode, const FilterView& w,
+                                const Epilogue& epilogue, const ImageView& to, const Turn& turn) const {
+    if (!turn.largest.images) merge_images(&g);  // else each has its turn
     const bool forward = direction_ == Direction::forward;
-    const int64_t taps = p_.taps(), filter = p_.channels_per_group() * taps;
     ImageProductArguments a{};
     a.gather = device_gather(g, mode);
-    a.filters = {w.data, w.dtype, p_.filters_per_group() * filter, forward ? filter : taps,
-                 forward ? taps : filter};
+    a.filters = filter_lines(w);
     a.store = {g.result, epilogue, w.dtype};
     a.groups = p_.groups;
-    a.lines = forward ? p_.filters_per_group() : p_.channels_per_group();
+    a.lines = lines();
     a.channels = forward ? p_.channels_per_group() : p_.filters_per_group();
     a.reduction = a.channels * a.gather.taps;
+    a.turn = turn;
     const bool source_last = channels_adjacent(g.source), result_last = channels_adjacent(to);
     if (to.dtype == Dtype::float64) return run<double>(a, g.images, source_last, result_last);
     run<float>(a, g.images, source_last, result_last);
@@ -166,7 +224,7 @@ class Route : public ConvRoute {
 
   template <class T>
   void run(const ImageProductArguments& a, int64_t images, bool source_last, bool result_last) const {
-    if (direct_) {
+    if (kind_ == Kind::direct) {
       if (result_last) return run_direct_images<T, true>(a, stream_);
       return run_direct_images<T, false>(a, stream_);
     }
@@ -177,8 +235,9 @@ class Route : public ConvRoute {
   void input_gradient(const ConvProblem& p, const ImageView& dy, const FilterView& w,
                       const Epilogue& epilogue, const ImageView& dx) const {
     const InputGradientGathers gathers = input_gradient_gathers(p, dy, dx);
-    if (gathers.untouched) multiply(own_pixels(dx, true), PaddingMode::zeros, w, epilogue, dx);
-    for (const PixelGather& g : gathers.phases) multiply(g, PaddingMode::zeros, w, epilogue, dx);
+    if (gathers.untouched)
+      multiply_on_scalar_units(own_pixels(dx, true), PaddingMode::zeros, w, epilogue, dx, {});
+    multiply(gathers.phases, p, w, epilogue, dx);
   }
 
   // Padding that repeats elements: the gradient of the padded image, a few images at a time, then folded.
@@ -224,23 +283,55 @@ class Route : public ConvRoute {
 
   ConvProblem p_;
   Direction direction_;
-  bool direct_;
+  Kind kind_;
+  TensorCores cores_;
   Stream stream_;
 };
+
+// What tensor cores can't do for a call; null where they can.
+const char* unfit_for_tensor_cores(const ConvProblem& p, Dtype dtype, int capability) {
+  if (dtype == Dtype::float64) return "float64 has no products on them";
+  if (capability < kTensorCoreCapability) return "the device is older than compute capability 8.0";
+  for (int a = 0; a < kAxes; ++a) {
+    if (std::max(p.input[a], p.output[a]) > kLongestPackedAxis) return "an axis is too long";
+  }
+  if (p.batch * product(p.output) > kMostPackedPixels || p.batch * product(p.input) > kMostPackedPixels)
+    return "there are too many pixels";
+  return nullptr;
+}
+
+Kind kind_of(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
+             const std::string& algorithm, int capability) {
+  if (algorithm == "direct") return Kind::direct;
+  if (algorithm == "implicit_gemm") return Kind::implicit_gemm;
+  const char* const unfit = unfit_for_tensor_cores(p, dtype, capability);
+  if (algorithm == "tensor_cores") {
+    if (unfit) throw std::invalid_argument(function + ": algorithm is 'tensor_cores', but " + unfit);
+    return Kind::tensor_cores;
+  }
+  if (algorithm != "auto") {
+    throw std::invalid_argument(
+        function + ": algorithm is '" + algorithm +
+        "', but the CUDA back end has 'auto', 'tensor_cores', 'implicit_gemm' and 'direct'");
+  }
+  const bool to_input = direction == Direction::input_gradient;
+  const std::int64_t filters = p.filters_per_group(), channels = p.channels_per_group();
+  if ((to_input ? channels : filters) < kFewestFilters) return Kind::direct;
+  // Of few channels the last axis' taps become more; what packing fills up with zeros is computed in vain.
+  const std::int64_t terms = to_input                     ? filters
+                             : channels < kPackedChannels ? channels * p.kernel[kAxes - 1]
+                                                          : channels;
+  return unfit || terms < kPackedChannels / 2 ? Kind::implicit_gemm : Kind::tensor_cores;
+}
 
 }  // namespace
 
 std::unique_ptr<ConvRoute> conv_route(const std::string& function, const ConvProblem& problem,
-                                      Direction direction, Dtype, Precision, const std::string& algorithm,
-                                      Stream stream) {
-  if (algorithm != "auto" && algorithm != "implicit_gemm" && algorithm != "direct") {
-    throw std::invalid_argument(function + ": algorithm is '" + algorithm +
-                                "', but the CUDA back end has 'auto', 'implicit_gemm' and 'direct'");
-  }
-  const int64_t lines =
-      direction == Direction::input_gradient ? problem.channels_per_group() : problem.filters_per_group();
-  const bool direct = algorithm == "direct" || (algorithm == "auto" && lines < kFewestFilters);
-  return std::make_unique<Route>(problem, direction, direct, stream);
+                                      Direction direction, Dtype dtype, Precision precision,
+                                      const std::string& algorithm, int capability, Stream stream) {
+  const Kind kind = kind_of(function, problem, direction, dtype, algorithm, capability);
+  const TensorCores cores = {product_elements(dtype, precision), capability == kWarpgroupCapability};
+  return std::make_unique<Route>(problem, direction, kind, cores, stream);
 }
 
 }  // namespace fastconv::cuda

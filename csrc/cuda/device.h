@@ -57,7 +57,7 @@ FASTCONV_DEVICE T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
-// In shared memory; return what stood there.
+// Return what stood there.
 FASTCONV_DEVICE int atomic_min(int* at, int value) { return atomicMin(at, value); }
 FASTCONV_DEVICE int atomic_max(int* at, int value) { return atomicMax(at, value); }
 FASTCONV_DEVICE int atomic_add(int* at, int value) { return atomicAdd(at, value); }
@@ -75,6 +75,8 @@ FASTCONV_DEVICE float larger(float a, float b) {
   return r;
 }
 FASTCONV_DEVICE double larger(double a, double b) { return !(b <= a) && a == a ? b : a; }
+
+FASTCONV_DEVICE std::int32_t bits_of(float x) { return __float_as_int(x); }
 
 // Storage types; to nearest, ties to even.
 FASTCONV_DEVICE float widen(Float16 x) { return __half2float(__ushort_as_half(x.bits)); }

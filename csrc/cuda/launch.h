@@ -14,6 +14,7 @@ namespace fastconv::cuda {
 
 template <class Kernel>
 void launch(Stream, std::int64_t blocks, std::int64_t shared_bytes, const typename Kernel::Arguments& a) {
+  ++emulation::launches(typeid(Kernel));
   emulation::run_grid(
       blocks, Kernel::kThreads, shared_bytes,
       [](const void* arguments) { Kernel::run(*static_cast<const typename Kernel::Arguments*>(arguments)); },

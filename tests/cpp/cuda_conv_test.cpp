@@ -9,6 +9,8 @@
 #include "core/integers.h"
 #include "cpu/convolution.h"
 #include "cuda/convolution.h"
+#include "cuda/kernels/warpgroup_filters.h"
+#include "cuda/kernels/warpgroup_images.h"
 
 namespace fastconv::test {
 namespace {
@@ -116,7 +118,8 @@ void compare(const char* what, const ConvProblem& p, const ConvRoute& route, con
   }
 }
 
-void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const char* algorithm) {
+void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const char* algorithm,
+                   int capability = 90) {
   const int64_t filters = p.out_channels * p.channels_per_group() * p.taps();
   Numbers x(dtype, p.batch * p.in_channels * product(p.input)), w(dtype, filters), b(dtype, p.out_channels),
       dy(dtype, p.batch * p.out_channels * product(p.output));
@@ -133,7 +136,7 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
                                  cpu::Machine::current());
   };
   const auto route = [&](Direction direction) {
-    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, algorithm, nullptr);
+    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, algorithm, capability, nullptr);
   };
   const Epilogue epilogue{b.data(), 1, draw.below(2) == 0 ? Activation::relu6 : Activation::none};
 
@@ -160,9 +163,69 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
 
 void check_random_problems() {
   constexpr Dtype kDtypes[] = {Dtype::float32, Dtype::float64, Dtype::float16, Dtype::bfloat16};
-  constexpr const char* kAlgorithms[] = {"auto", "implicit_gemm", "direct"};
-  for (int i = 0; i < 150; ++i)
-    check_problem(random_problem(), kDtypes[i % 4], draw.below(2) == 0, kAlgorithms[i % 3]);
+  constexpr const char* kAlgorithms[] = {"auto", "tensor_cores", "implicit_gemm", "direct", "tensor_cores"};
+  for (int i = 0; i < 200; ++i) {
+    const Dtype dtype = kDtypes[i % 4];
+    const bool channels_last = draw.below(2) == 0;
+    const char* algorithm = kAlgorithms[i % 5];
+    if (dtype == Dtype::float64 && std::strcmp(algorithm, "tensor_cores") == 0) algorithm = "auto";
+    check_problem(random_problem(), dtype, channels_last, algorithm, i % 3 == 0 ? 80 : 90);
+  }
+}
+
+// Channels for products of warpgroups, of few pixels.
+ConvProblem wide_problem() {
+  constexpr int64_t kChannels[] = {64, 48, 128, 56, 96, 168};
+  ConvProblem p = random_problem();
+  while (p.batch == 0 || p.taps() > 12) p = random_problem();
+  p.groups = draw.below(4) == 0 ? 2 : 1;
+  p.in_channels = p.groups * (p.groups > 1 ? 64 : kChannels[draw.below(6)]);
+  p.out_channels = p.groups * (draw.below(2) == 0 ? kChannels[draw.below(4)] : draw.within(40, 72));
+  if (draw.below(4) > 0) return p;
+  for (int a = 0; a < kAxes; ++a) {
+    p.kernel[a] = 1;
+    p.output[a] = (p.input[a] + p.pad_before[a] + p.pad_after[a] - 1) / p.stride[a] + 1;
+  }
+  return p;
+}
+
+template <template <class, int, int> class Kernel>
+int64_t launches_of_all() {
+  int64_t count = 0;
+  for (const std::type_index kernel :
+       {std::type_index(typeid(Kernel<BFloat16, 64, 1>)), std::type_index(typeid(Kernel<BFloat16, 128, 1>)),
+        std::type_index(typeid(Kernel<BFloat16, 64, 3>)), std::type_index(typeid(Kernel<BFloat16, 128, 3>)),
+        std::type_index(typeid(Kernel<Float16, 64, 1>)), std::type_index(typeid(Kernel<Float16, 128, 1>))}) {
+    const int64_t launches = cuda::emulation::launches(kernel);
+    CHECK(launches > 0, "%s was never launched", kernel.name());
+    count += launches;
+  }
+  return count;
+}
+
+void check_warpgroups() {
+  constexpr Dtype kDtypes[] = {Dtype::float32, Dtype::float16, Dtype::bfloat16};
+  for (int i = 0; i < 40; ++i) {
+    const bool channels_last = draw.below(2) == 0;
+    check_problem(wide_problem(), kDtypes[i % 3], channels_last, "tensor_cores", i % 5 == 4 ? 80 : 90);
+  }
+  // Stages take more than eight turns each: a phase that ends with one arrival of eight missing is a turn
+  // ahead.
+  ConvProblem p;
+  p.rank = 1;
+  p.batch = 1;
+  p.in_channels = p.out_channels = 64;
+  p.kernel[2] = 36;
+  p.output[2] = 8192;  // no parts
+  p.input[2] = p.output[2] + p.kernel[2] - 1;
+  check_problem(p, Dtype::float16, true, "tensor_cores");
+
+  const int64_t images = launches_of_all<cuda::WarpgroupImagesKernel>(),
+                filters = launches_of_all<cuda::WarpgroupFiltersKernel>();
+  CHECK(images >= 60 && filters >= 20, "%lld and %lld products by warpgroups", static_cast<long long>(images),
+        static_cast<long long>(filters));
+  std::printf("%lld and %lld products by warpgroups\n", static_cast<long long>(images),
+              static_cast<long long>(filters));
 }
 
 // Long reductions fall into parts and chains.
@@ -192,6 +255,7 @@ void check_parts() {
 
 int main() {
   fastconv::test::check_random_problems();
+  fastconv::test::check_warpgroups();
   fastconv::test::check_parts();
   return fastconv::test::finish("CUDA convolutions");
 }

@@ -85,6 +85,8 @@ class Gpu:
     def put(self, array: Any) -> Any:
         if not isinstance(array, np.ndarray):
             return array
+        if any(stride < 0 for stride in array.strides):  # which a tensor can't have
+            array = array.copy()
         if array.dtype == BFLOAT16:
             return self.torch.from_numpy(array.view(np.int16)).cuda().view(self.torch.bfloat16)
         return self.torch.from_numpy(array).cuda()

@@ -61,6 +61,12 @@ T larger(T a, T b) {
   return !(b <= a) && a == a ? b : a;
 }
 
+inline std::int32_t bits_of(float x) {
+  std::int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
 inline float widen(Float16 x) {
   _Float16 value;
   std::memcpy(&value, &x.bits, sizeof value);

@@ -169,6 +169,11 @@ void run_grid(std::int64_t blocks, int threads, std::int64_t shared_bytes, void 
   grid = outer;
 }
 
+std::int64_t& launches(std::type_index kernel) {
+  static std::unordered_map<std::type_index, std::int64_t> counts;
+  return counts[kernel];
+}
+
 int thread() { return grid->running->index; }
 std::int64_t block() { return grid->block; }
 std::int64_t blocks() { return grid->blocks; }

@@ -24,6 +24,9 @@ constexpr unsigned char kPoison = 0xff;    // NaN as float, double, float16 and 
 void run_grid(std::int64_t blocks, int threads, std::int64_t shared_bytes, void (*body)(const void*),
               const void* arguments);
 
+// How often a kernel was launched so far, for tests that must have met it.
+std::int64_t& launches(std::type_index kernel);
+
 // Of the thread that runs now.
 int thread();
 std::int64_t block();

@@ -22,27 +22,33 @@ inline float multiplicand(Tf32 x) {
   return value;
 }
 
-// Fragments as lanes show them.
+// What a lane shows of its fragments: the elements of A's row g and row g + 8, and of B's column g.
+template <class T>
 struct Fragments {
-  std::uint32_t a[4], b[2];
+  static constexpr int kOfRegister = 4 / static_cast<int>(sizeof(T)), kElements = 2 * kOfRegister;
+  float a[2][kElements], b[kElements];
 
-  static const Fragments& of(int lane) { return *static_cast<const Fragments*>(published(lane)); }
+  Fragments(const std::uint32_t (&ra)[4], const std::uint32_t (&rb)[2]) {
+    for (int i = 0; i < kElements; ++i) {
+      const int half = i / kOfRegister;
+      a[0][i] = element(ra[2 * half], i % kOfRegister);
+      a[1][i] = element(ra[1 + 2 * half], i % kOfRegister);
+      b[i] = element(rb[half], i % kOfRegister);
+    }
+  }
+
+ private:
+  static float element(std::uint32_t fragment, int i) {
+    T elements[kOfRegister];
+    std::memcpy(elements, &fragment, sizeof elements);
+    return multiplicand(elements[i]);
+  }
 };
 
-// Element [row][k] of A or [k][column] of B; kElements of T fill a register.
-template <class T>
-float element(const std::uint32_t (&registers)[4], int upper_row, int k) {
-  constexpr int kElements = 4 / static_cast<int>(sizeof(T)), kHalf = 4 * kElements;
-  T elements[kElements];
-  std::memcpy(elements, &registers[upper_row + 2 * (k / kHalf)], sizeof elements);
-  return multiplicand(elements[k % kElements]);
-}
-template <class T>
-float element(const std::uint32_t (&registers)[2], int k) {
-  constexpr int kElements = 4 / static_cast<int>(sizeof(T)), kHalf = 4 * kElements;
-  T elements[kElements];
-  std::memcpy(elements, &registers[k / kHalf], sizeof elements);
-  return multiplicand(elements[k % kElements]);
+// Rounded toward zero.
+inline float truncated(double x) {
+  const auto nearest = static_cast<float>(x);
+  return std::fabs(static_cast<double>(nearest)) > std::fabs(x) ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
 // What lane 8 i + j says is where row j of matrix i lies.
@@ -86,22 +92,35 @@ void load_transposed(std::uint32_t (&r)[kMatrices], const void* row) {
     r[i] = emulation::pair(emulation::matrix_row(i, 2 * t)[g], emulation::matrix_row(i, 2 * t + 1)[g]);
 }
 
+// Sums as the hardware makes them: exact products, a few at a time with what was there, cut off to float32
+// (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science
+// 2021).
 template <class T>
 void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
-  using emulation::Fragments;
-  constexpr int kElements = 4 / static_cast<int>(sizeof(T)), kDepth = 8 * kElements;
-  Fragments own;
-  std::memcpy(own.a, a, sizeof own.a);
-  std::memcpy(own.b, b, sizeof own.b);
+  using Fragments = emulation::Fragments<T>;
+  const Fragments own(a, b);
   emulation::publish(&own, sizeof own, 0);
+  const auto* const shown = static_cast<const unsigned char*>(emulation::published(0));
+  const auto of = [&](int lane) -> const Fragments& {
+    return *reinterpret_cast<const Fragments*>(shown +
+                                               static_cast<std::size_t>(lane) * emulation::kLargestSlot);
+  };
   const int lane = thread_index() % kWarp, g = lane / 4, t = lane % 4;
-  for (int i = 0; i < 4; ++i) {
-    const int column = 2 * t + i % 2;
-    for (int k = 0; k < kDepth; ++k) {
-      const int holder = k / kElements % 4;  // within the four lanes of a row or column
-      c[i] += emulation::element<T>(Fragments::of(4 * g + holder).a, i / 2, k) *
-              emulation::element<T>(Fragments::of(4 * column + holder).b, k);
+  constexpr int kHalf = Fragments::kOfRegister;  // a register of each of four lanes: 8 terms, 4 of tf32
+  for (int half = 0; half < 2; ++half) {
+    double sum[4] = {c[0], c[1], c[2], c[3]};
+    for (int i = 0; i < 4; ++i) {
+      const Fragments& row = of(4 * g + i);
+      for (int column = 0; column < 2; ++column) {
+        const Fragments& other = of(4 * (2 * t + column) + i);
+        for (int k = half * kHalf; k < (half + 1) * kHalf; ++k) {
+          const double by = other.b[k];
+          sum[column] += row.a[0][k] * by;
+          sum[2 + column] += row.a[1][k] * by;
+        }
+      }
     }
+    for (int i = 0; i < 4; ++i) c[i] = emulation::truncated(sum[i]);
   }
 }
 

@@ -52,22 +52,26 @@ class Matrix {
   int leading_, stride_;
 };
 
-// d = (d +) A B for the calling lane.
+// d = (d +) A B for the calling lane, with sums as those of multiply_add.
 template <class T>
 void multiply(float* d, int columns, const Matrix& a, const Matrix& b, bool accumulate) {
   constexpr int kDepth = 32 / static_cast<int>(sizeof(T));
   const int lane = thread_index() % kWarp, g = lane / 4, t = lane % 4;
   const int row = thread_index() % kWarpgroup / kWarp * 16 + g;
-  float of_a[2][kDepth], of_b[kDepth];
+  double of_a[2][kDepth], of_b[kDepth];
   for (int r = 0; r < 2; ++r)
     for (int k = 0; k < kDepth; ++k) of_a[r][k] = a.at<T>(row + 8 * r, k);
   for (int j = 0; j < columns / 8; ++j)
     for (int c = 0; c < 2; ++c) {
       for (int k = 0; k < kDepth; ++k) of_b[k] = b.at<T>(8 * j + 2 * t + c, k);
       for (int r = 0; r < 2; ++r) {
-        float sum = accumulate ? d[4 * j + 2 * r + c] : 0;
-        for (int k = 0; k < kDepth; ++k) sum += of_a[r][k] * of_b[k];
-        d[4 * j + 2 * r + c] = sum;
+        float& sum = d[4 * j + 2 * r + c];
+        if (!accumulate) sum = 0;
+        for (int half = 0; half < kDepth; half += kDepth / 2) {
+          double exact = sum;
+          for (int k = half; k < half + kDepth / 2; ++k) exact += of_a[r][k] * of_b[k];
+          sum = truncated(exact);
+        }
       }
     }
 }

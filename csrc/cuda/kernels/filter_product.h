@@ -2,10 +2,8 @@
 // pixels. Parts of the pixels may go to blocks of their own; what a part is follows from the problem alone.
 #pragma once
 
-#include "cuda/kernels/gather.h"
+#include "cuda/kernels/packing.h"
 #include "cuda/kernels/product_tile.h"
-#include "cuda/kernels/spans.h"
-#include "cuda/kernels/values.h"
 
 namespace fastconv::cuda {
 
@@ -20,7 +18,21 @@ struct FilterProductArguments {
   Divisor inner;  // columns: (channel, tap) by taps, or (tap, channel) by channels
   std::int64_t parts, pixels_of_part;
   void* partial_sums;  // [part][group, filter][column], where there are several
+  Turn turn;
 };
+
+struct FilterBlock {
+  std::int64_t column_tile, row_tile, part, group;
+};
+
+// What the block sums. A grid has fewer than 2^31 blocks: 32 bits do, and leave the sums their registers.
+FASTCONV_DEVICE FilterBlock filter_block(const FilterProductArguments& a) {
+  const auto columns = static_cast<std::uint32_t>(a.column_tiles),
+             rows = static_cast<std::uint32_t>(a.row_tiles);
+  const auto parts = static_cast<std::uint32_t>(a.parts), number = static_cast<std::uint32_t>(block_index());
+  const std::uint32_t row = number / columns, part = row / rows;
+  return {number % columns, row % rows, part % parts, part / parts};
+}
 
 struct FilterColumn {
   std::int64_t channel, tap;
@@ -97,12 +109,8 @@ struct FilterProductKernel {
   };
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    std::int64_t b = block_index();
-    const std::int64_t column_tile = b % a.column_tiles;
-    b /= a.column_tiles;
-    const std::int64_t row_tile = b % a.row_tiles;
-    b /= a.row_tiles;
-    const std::int64_t part = b % a.parts, group = b / a.parts;
+    if (!is_turn(a.turn, 0)) return;
+    const auto [column_tile, row_tile, part, group] = filter_block(a);
     const std::int64_t begin = part * a.pixels_of_part, limit = begin + a.pixels_of_part;
 
     Filters filters(a, row_tile * kTileRows, group);
@@ -138,12 +146,8 @@ struct DirectFilterKernel {
   static constexpr std::int64_t kSharedBytes = kThreads / kWarp * kDirectColumns * sizeof(T);
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
-    std::int64_t b = block_index();
-    const std::int64_t first_column = b % a.column_tiles * kDirectColumns;
-    b /= a.column_tiles;
-    const std::int64_t line = b % a.filters;
-    b /= a.filters;
-    const std::int64_t part = b % a.parts, group = b / a.parts, filter = group * a.filters + line;
+    const auto [column_tile, line, part, group] = filter_block(a);
+    const std::int64_t first_column = column_tile * kDirectColumns, filter = group * a.filters + line;
     const std::int64_t begin = part * a.pixels_of_part, limit = begin + a.pixels_of_part;
     const std::int64_t end = limit < a.gather.pixels ? limit : a.gather.pixels;
 
@@ -197,6 +201,7 @@ struct FilterPartsKernel {
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
+    if (!is_turn(a.turn, 0)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
       T sum = 0;

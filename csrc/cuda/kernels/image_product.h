@@ -3,20 +3,10 @@
 
 #include "core/product_kind.h"
 #include "cuda/kernels/activations.h"
-#include "cuda/kernels/gather.h"
+#include "cuda/kernels/packing.h"
 #include "cuda/kernels/product_tile.h"
-#include "cuda/kernels/spans.h"
-#include "cuda/kernels/values.h"
 
 namespace fastconv::cuda {
-
-// One group's filters as lines of a product: line n begins at n * line_step, its channels are channel_step
-// apart and its taps neighbours.
-struct FilterLines {
-  const void* data;
-  Dtype dtype;
-  std::int64_t group_step, line_step, channel_step;
-};
 
 // A result's channels and how its sums become elements.
 struct ResultStore {
@@ -44,7 +34,17 @@ struct ImageProductArguments {
   // More than one: partial sums [part][channel of the result][pixel] instead of the result.
   std::int64_t parts, reduction_of_part;
   void* partial_sums;
+  Turn turn;
 };
+
+// Whether any of a tile's pixels is of an image that has its turn. By all threads of a block, of which there
+// are as many as rows at least.
+template <int kRows, class Arguments>
+FASTCONV_DEVICE bool has_turn(const Arguments& a, std::int64_t first_row) {
+  if (!a.turn.largest.images) return true;
+  const std::int64_t number = first_row + thread_index() % kRows;
+  return any_in_block(number < a.gather.pixels && is_turn(a.turn, pixel_at(a.gather, number).image));
+}
 
 // kChannelsAdjacent: the source's channels are neighbours in memory, else its pixels are.
 template <class T, int kColumns, bool kChannelsAdjacent>
@@ -128,6 +128,7 @@ struct ImageProductKernel {
     const std::int64_t first_row = row_tile * kTileRows, first_line = column_tile * kColumns;
     const std::int64_t begin = part * a.reduction_of_part, limit = begin + a.reduction_of_part;
 
+    if (!has_turn<kTileRows>(a, first_row)) return;
     Pixels pixels(a, first_row, group);
     Filters filters(a, first_line, group);
     Tile tile;
@@ -137,7 +138,9 @@ struct ImageProductKernel {
     for (int i = 0; i < kThreadRows; ++i) {
       const std::int64_t number = first_row + Tile::row(i);
       if (number >= a.gather.pixels) continue;
-      const std::int64_t at = result_offset(a.gather, pixel_at(a.gather, number));
+      const Pixel pixel = pixel_at(a.gather, number);
+      if (!is_turn(a.turn, pixel.image)) continue;
+      const std::int64_t at = result_offset(a.gather, pixel);
       FASTCONV_UNROLL
       for (int j = 0; j < Tile::kThreadColumns; ++j) {
         const std::int64_t line = first_line + Tile::column(j), channel = group * a.lines + line;
@@ -154,18 +157,19 @@ struct ImageProductKernel {
 };
 
 // Adds the parts up, in their order.
-template <class T>
+template <class T, class Product>
 struct ImagePartsKernel {
-  using Arguments = ImageProductArguments;
+  using Arguments = Product;
   static constexpr int kThreads = kSpanThreads;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
     const std::int64_t count = a.groups * a.lines * a.gather.pixels;
     for_each_of_span(count, [&](std::int64_t i) {
+      const Pixel pixel = pixel_at(a.gather, i % a.gather.pixels);
+      if (!is_turn(a.turn, pixel.image)) return;
       T sum = 0;
       for (std::int64_t part = 0; part < a.parts; ++part)
         sum += static_cast<const T*>(a.partial_sums)[part * count + i];
-      const Pixel pixel = pixel_at(a.gather, i % a.gather.pixels);
       store_result<T>(a.store, result_offset(a.gather, pixel), i / a.gather.pixels, sum);
     });
   }

@@ -23,7 +23,8 @@ struct PoolGradientKernel {
     std::int64_t pitch[kAxes];  // of dy, from one window that holds a position to the next
     double common_divisor;      // of all windows; 0 where they differ
   };
-  static constexpr int kThreads = 256, kCount = kLanes<S>, kBatch = 2;
+  static constexpr int kThreads = 256, kResidentBlocks = Gradient<T>::kPower ? kBlocksOfPowers : 0;
+  static constexpr int kCount = kLanes<S>, kBatch = 2;
   using Reader = LaneReader<S, kAdjacent>;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {

@@ -17,7 +17,7 @@ namespace fastconv::cuda {
 template <class T>
 struct Maximum {
   using State = T;
-  static constexpr bool kNumbers = false, kDivides = false;
+  static constexpr bool kNumbers = false, kDivides = false, kPower = false;
   FASTCONV_DEVICE State start(std::int64_t) const { return -static_cast<T>(INFINITY); }
   FASTCONV_DEVICE void add(State& state, T x, std::int64_t) const { state = larger(state, x); }
   FASTCONV_DEVICE State merge(State a, State b) const { return larger(a, b); }
@@ -34,7 +34,7 @@ struct NumberedMaximum {
     T value;
     std::int64_t number;
   };
-  static constexpr bool kNumbers = true, kDivides = false;
+  static constexpr bool kNumbers = true, kDivides = false, kPower = false;
   FASTCONV_DEVICE State start(std::int64_t number) const { return {-static_cast<T>(INFINITY), number}; }
   FASTCONV_DEVICE void add(State& state, T x, std::int64_t number) const {
     if (!(x <= state.value) && state.value == state.value) state = {x, number};
@@ -53,7 +53,7 @@ struct NumberedMaximum {
 template <class T>
 struct Mean {
   using State = T;
-  static constexpr bool kNumbers = false, kDivides = true;
+  static constexpr bool kNumbers = false, kDivides = true, kPower = false;
   FASTCONV_DEVICE State start(std::int64_t) const { return 0; }
   FASTCONV_DEVICE void add(State& state, T x, std::int64_t) const { state += x; }
   FASTCONV_DEVICE State merge(State a, State b) const { return a + b; }
@@ -66,6 +66,9 @@ template <class T>
 FASTCONV_DEVICE_CALL T raise(T x, T p) {
   return static_cast<T>(pow(x, p));
 }
+
+// A kernel of powers asks for room for few blocks: what must outlive these calls then stays in registers.
+constexpr int kBlocksOfPowers = 2;
 
 // x^p for x >= 0; small whole exponents by multiplication.
 template <class T>
@@ -89,7 +92,7 @@ struct Exponent {
 template <class T>
 struct PowerSum {
   using State = T;
-  static constexpr bool kNumbers = false, kDivides = false;
+  static constexpr bool kNumbers = false, kDivides = false, kPower = true;
   Exponent<T> power;
   explicit PowerSum(double p) : power(p) {}
   FASTCONV_DEVICE State start(std::int64_t) const { return 0; }

@@ -17,9 +17,11 @@ template <class S, class Operation, bool kAdjacent>
 struct PoolReductionKernel {
   using Arguments = PoolReductionArguments<Operation>;
   using State = typename Operation::State;
-  static constexpr int kThreads = 256, kCount = kLanes<S>;
+  static constexpr int kThreads = 256, kResidentBlocks = Operation::kPower ? kBlocksOfPowers : 0;
+  static constexpr int kCount = kLanes<S>;
   static constexpr std::int64_t kSharedBytes = kThreads * kCount * sizeof(State);
-  static constexpr std::int64_t kChain = 128;  // additions to one sum
+  static constexpr bool kSums = Operation::kDivides || Operation::kPower;  // else maxima: nothing rounds
+  static constexpr std::int64_t kChain = 128;                              // additions to one sum
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
     const int shared_by = a.width * a.parts, group = thread_index() % a.width;
@@ -44,12 +46,20 @@ struct PoolReductionKernel {
                                            State (&state)[kCount]) {
     const std::int64_t pitch = a.grid.lane_step.value * a.x.channel_stride;
     const LaneReader<S, kAdjacent> x(a.x.data, round.offset(a.x) + window.x_offset, pitch, round.live);
-    while (walk->left() > 0) {
-      State chain[kCount];
-      for (auto& s : chain)
+    const auto start = [&](State(&states)[kCount]) {
+      for (auto& s : states)
         s = a.operation.start(window.number + walk->template offset<std::int64_t>(a.number_pitch));
-      add_elements(a, window, x, walk, kChain, chain);
-      for (int j = 0; j < kCount; ++j) state[j] = a.operation.merge(state[j], chain[j]);
+    };
+    if constexpr (kSums) {
+      while (walk->left() > 0) {
+        State chain[kCount];
+        start(chain);
+        add_elements(a, window, x, walk, kChain, chain);
+        for (int j = 0; j < kCount; ++j) state[j] = a.operation.merge(state[j], chain[j]);
+      }
+    } else if (walk->left() > 0) {
+      start(state);
+      add_elements(a, window, x, walk, walk->left(), state);
     }
   }
 

@@ -102,7 +102,7 @@ struct ScatterKernel {
     S* large;
     const IndexRange* ranges;  // or null: every piece may have something for every tile
   };
-  static constexpr int kThreads = kScatterThreads;
+  static constexpr int kThreads = kScatterThreads, kResidentBlocks = 4;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
     const auto [set_number, slice] = divide(block_index(), a.shape.slices);

@@ -100,7 +100,7 @@ FASTCONV_DEVICE void store_pooled(const PoolArguments<Operation>& a, const PoolW
 template <class S, class Operation, bool kAdjacent>
 struct PoolWindowsKernel {
   using Arguments = PoolArguments<Operation>;
-  static constexpr int kThreads = 256;
+  static constexpr int kThreads = 256, kResidentBlocks = Operation::kPower ? kBlocksOfPowers : 0;
 
   FASTCONV_DEVICE static void run(const Arguments& a) {
     LaneRounds round = a.grid.of_thread(block_index() * kThreads + thread_index());

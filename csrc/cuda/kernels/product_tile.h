@@ -10,7 +10,7 @@
 
 namespace fastconv::cuda {
 
-constexpr int kTileRows = 128, kTileThreads = 256, kDepth = 8, kChain = 128;
+constexpr int kTileRows = 128, kTileThreads = 256, kDepth = 8, kChain = 16;
 constexpr int kThreadRows = 8, kRowThreads = kTileRows / kThreadRows;  // 16 threads along the rows
 constexpr int kTilePad = 4;                                            // elements between lines of a buffer
 

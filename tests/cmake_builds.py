@@ -1,8 +1,8 @@
-"""Builds of the C++ part: each is made once in a session, for all test modules that look into it."""
+"""Builds of the C++ part: each is made once in a session, for all the tests and processes that want it."""
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import functools
 import json
 import os
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,31 @@ def require_header(header: str) -> None:
         pytest.skip(f"the header <{header}> is not installed here (Debian: libsimde-dev)")
 
 
-@functools.cache
+FOLDER = "FASTCONV_TEST_BUILDS"
+"""The variable that names the session's folder for builds."""
+
+
 def _folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="fastconv-builds-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    return Path(os.environ[FOLDER])
+
+
+def once(build: Callable[..., Path]) -> Callable[..., Path]:
+    """Let one of the session's processes make a build, for which the others wait."""
+
+    @functools.cache
+    @functools.wraps(build)
+    def made(*arguments: str) -> Path:
+        name = "-".join([build.__name__.strip("_"), *arguments[:1]])
+        with (_folder() / f"{name}.path").open("a+", encoding="utf-8") as result:
+            fcntl.flock(result, fcntl.LOCK_EX)
+            result.seek(0)
+            path = result.read()
+            if not path:
+                path = str(build(*arguments))
+                result.write(path)
+        return Path(path)
+
+    return made
 
 
 def _configure(name: str, *options: str) -> Path:
@@ -66,7 +86,7 @@ def _configure(name: str, *options: str) -> Path:
     return folder
 
 
-@functools.cache
+@once
 def _build(name: str, *options: str) -> Path:
     folder = _configure(name, "-DFASTCONV_TESTS=ON", "-DFASTCONV_CUDA=OFF", *options)
     run(["cmake", "--build", str(folder), "--parallel", str(len(os.sched_getaffinity(0)))])
@@ -107,7 +127,7 @@ def emulated() -> Path:
     )
 
 
-@functools.cache
+@once
 def cuda_emulated() -> Path:
     """Build the module `_cuda_emulated`, the CUDA back end's own kernels run by an executor on this CPU."""
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")
@@ -118,7 +138,7 @@ def cuda_emulated() -> Path:
     return next(build.rglob(f"_cuda_emulated{sysconfig.get_config_var('EXT_SUFFIX')}"))
 
 
-@functools.cache
+@once
 def recording_backend() -> Path:
     """Build the module `_recording_cuda`, a back end that has the CPU compute and tells what it was asked."""
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed: the module can't be built")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cmake_builds
 import hypothesis
 import pytest
 
@@ -14,6 +17,15 @@ from fastconv import _core
 
 hypothesis.settings.register_profile("fastconv", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastconv")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session's processes one folder for what they compile."""
+    if cmake_builds.FOLDER not in os.environ:
+        folder = tempfile.mkdtemp(prefix="fastconv-builds-")
+        os.environ[cmake_builds.FOLDER] = folder
+        config.add_cleanup(lambda: os.environ.pop(cmake_builds.FOLDER))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 
 #include "core/integers.h"
 #include "cuda/convolution.h"
+#include "cuda/depthwise.h"
 #include "cuda/kernels/direct_images.h"
 #include "cuda/kernels/filter_product.h"
 #include "cuda/kernels/fold_padding.h"
@@ -195,6 +196,7 @@ class Route : public ConvRoute {
     a.channels = p_.channels_per_group();
     a.columns = a.channels * a.gather.taps;
     a.turn = turn;
+    if (direct && depthwise_filters(a, stream_)) return;
     const bool channels_last = channels_adjacent(x);
     if (dw.dtype == Dtype::float64) {
       if (channels_last) return run_filter_product<double, true>(a, direct, stream_);
@@ -225,6 +227,7 @@ class Route : public ConvRoute {
   template <class T>
   void run(const ImageProductArguments& a, int64_t images, bool source_last, bool result_last) const {
     if (kind_ == Kind::direct) {
+      if (depthwise_images(a, stream_)) return;
       if (result_last) return run_direct_images<T, true>(a, stream_);
       return run_direct_images<T, false>(a, stream_);
     }

@@ -9,6 +9,7 @@
 #include "core/integers.h"
 #include "cpu/convolution.h"
 #include "cuda/convolution.h"
+#include "cuda/kernels/depthwise.h"
 #include "cuda/kernels/warpgroup_filters.h"
 #include "cuda/kernels/warpgroup_images.h"
 
@@ -228,6 +229,38 @@ void check_warpgroups() {
               static_cast<long long>(filters));
 }
 
+// Channels that fill lanes and blocks and some that don't, in every layout and type.
+void check_depthwise() {
+  constexpr Dtype kDtypes[] = {Dtype::float32, Dtype::float64, Dtype::float16, Dtype::bfloat16};
+  constexpr int64_t kChannels[] = {4, 8, 24, 30, 136, 300};
+  int turn = 0;
+  for (const int64_t channels : kChannels) {
+    for (const bool channels_last : {false, true}) {
+      for (const Dtype dtype : kDtypes) {
+        ConvProblem p = random_problem();
+        p.batch = std::max<int64_t>(p.batch, 1);
+        p.groups = p.in_channels = p.out_channels = channels;
+        check_problem(p, dtype, channels_last, ++turn % 2 ? "auto" : "direct");
+      }
+    }
+  }
+  ConvProblem p;  // gradients of filters from several parts
+  p.rank = 1;
+  p.batch = 3;
+  p.groups = p.in_channels = p.out_channels = 9;
+  p.kernel[2] = 5;
+  p.output[2] = 1200;
+  p.input[2] = p.output[2] + p.kernel[2] - 1;
+  for (const bool channels_last : {false, true}) check_problem(p, Dtype::float32, channels_last, "auto");
+
+  for (const std::type_index kernel : {std::type_index(typeid(cuda::DepthwiseImagesKernel<float, true>)),
+                                       std::type_index(typeid(cuda::DepthwiseImagesKernel<double, false>)),
+                                       std::type_index(typeid(cuda::DepthwiseFiltersKernel<float, false>)),
+                                       std::type_index(typeid(cuda::DepthwiseFiltersKernel<double, true>)),
+                                       std::type_index(typeid(cuda::DepthwisePartsKernel<float>))})
+    CHECK(cuda::emulation::launches(kernel) > 0, "%s was never launched", kernel.name());
+}
+
 // Long reductions fall into parts and chains.
 void check_parts() {
   ConvProblem p;
@@ -256,6 +289,7 @@ void check_parts() {
 int main() {
   fastconv::test::check_random_problems();
   fastconv::test::check_warpgroups();
+  fastconv::test::check_depthwise();
   fastconv::test::check_parts();
   return fastconv::test::finish("CUDA convolutions");
 }

@@ -11,6 +11,7 @@
 #include "cuda/launch.h"
 #include "cuda/parts.h"
 #include "cuda/tensor_cores.h"
+#include "cuda/winograd.h"
 #include "cuda/with_elements.h"
 
 namespace fastconv::cuda {
@@ -20,6 +21,7 @@ namespace {
 constexpr std::int64_t kFewestFilters = 8;
 // The tensor cores that the kernels' instructions need, and sizes that they count in 32 bits.
 constexpr int kTensorCoreCapability = 80;
+constexpr std::int64_t kLeastTermsOfHighest = 16;  // as on the CPU
 #ifdef FASTCONV_HAS_SM_90A
 constexpr int kWarpgroupCapability = 90;  // alone: later devices don't run code for sm_90a
 #else
@@ -97,16 +99,15 @@ void run_filter_product(FilterProductArguments a, bool direct, Stream stream) {
   });
 }
 
-enum class Kind { direct, implicit_gemm, tensor_cores };
+enum class Kind { direct, implicit_gemm, tensor_cores, winograd };
+constexpr const char* kNames[] = {"direct", "implicit_gemm", "tensor_cores", "winograd"};
 
 class Route : public ConvRoute {
  public:
   Route(const ConvProblem& problem, Direction direction, Kind kind, const TensorCores& cores, Stream stream)
       : p_(problem), direction_(direction), kind_(kind), cores_(cores), stream_(stream) {}
 
-  const char* name() const override {
-    return kind_ == Kind::direct ? "direct" : kind_ == Kind::implicit_gemm ? "implicit_gemm" : "tensor_cores";
-  }
+  const char* name() const override { return kNames[static_cast<int>(kind_)]; }
 
   void images(const ImageView& from, const FilterView& w, const Epilogue& epilogue,
               const ImageView& to) const override {
@@ -159,19 +160,33 @@ class Route : public ConvRoute {
     const auto on_scalar_units = [&](const Turn& turn) {
       for (const PixelGather& g : gathers) multiply_on_scalar_units(g, p.mode, w, epilogue, to, turn);
     };
-    if (kind_ != Kind::tensor_cores || gathers.empty()) return on_scalar_units({});
+    if (!on_tensor_cores() || gathers.empty()) return on_scalar_units({});
     const SplitOperands split(cores_.elements, to.batch, stream_);
+    if (kind_ == Kind::winograd) {
+      winograd_images(gathers[0], p.mode, filter_lines(w), lines(), {gathers[0].result, epilogue, w.dtype},
+                      cores_, split.images().images, split.others(), split.turn(true), stream_);
+    } else {
+      multiply_on_tensor_cores(gathers, p, w, epilogue, split);
+    }
+    if (split.can_fail()) on_scalar_units(split.turn(false));
+  }
+
+  void multiply_on_tensor_cores(const std::vector<PixelGather>& gathers, const ConvProblem& p,
+                                const FilterView& w, const Epilogue& epilogue,
+                                const SplitOperands& split) const {
     const PackedImage image =
         gathers.size() == 1
             ? pack_gathered(gathers[0], p, cores_.elements, split.images(), stream_)
             : pack_image(gathers[0].source, p, p.groups, cores_.elements, split.images(), stream_);
     for (const PixelGather& g : gathers) {
-      tensor_core_images(image, g, filter_lines(w), p_.groups, lines(), {g.result, epilogue, w.dtype}, cores_,
-                         split.others(), split.turn(true), stream_);
+      const PackedFilters filters = pack_filters(filter_lines(w), p_.groups, lines(), g, image.packing,
+                                                 cores_.elements, split.others(), stream_);
+      tensor_core_images(image, g, filters, p_.groups, lines(), {g.result, epilogue, w.dtype}, cores_,
+                         split.turn(true), stream_);
     }
-    if (split.can_fail()) on_scalar_units(split.turn(false));
   }
 
+  bool on_tensor_cores() const { return kind_ == Kind::tensor_cores || kind_ == Kind::winograd; }
   std::int64_t lines() const {
     return direction_ == Direction::forward ? p_.filters_per_group() : p_.channels_per_group();
   }
@@ -291,9 +306,9 @@ class Route : public ConvRoute {
   Stream stream_;
 };
 
-// What tensor cores can't do for a call; null where they can.
+// Why tensor cores can't serve a call; null where they can.
 const char* unfit_for_tensor_cores(const ConvProblem& p, Dtype dtype, int capability) {
-  if (dtype == Dtype::float64) return "float64 has no products on them";
+  if (dtype == Dtype::float64) return "float64 has no products on tensor cores";
   if (capability < kTensorCoreCapability) return "the device is older than compute capability 8.0";
   for (int a = 0; a < kAxes; ++a) {
     if (std::max(p.input[a], p.output[a]) > kLongestPackedAxis) return "an axis is too long";
@@ -303,19 +318,37 @@ const char* unfit_for_tensor_cores(const ConvProblem& p, Dtype dtype, int capabi
   return nullptr;
 }
 
+const char* unfit_for_winograd(const ConvProblem& p, Direction direction, const Elements& elements) {
+  if (direction == Direction::weight_gradient) return "it serves results and input gradients";
+  if (p.rank != 2 || p.groups != 1) return "it serves 2-D convolutions of one group";
+  for (int a = 1; a < kAxes; ++a) {
+    if (p.kernel[a] != 3 || p.stride[a] != 1 || p.dilation[a] != 1)
+      return "it serves kernels of 3x3 at stride 1 without dilation";
+    if (p.input[a] < 3) return "it serves images of 3x3 pixels and more";
+  }
+  if (elements.parts < 2) return "it serves float32 with precision 'highest' or 'high'";
+  const std::int64_t terms = direction == Direction::forward ? p.in_channels : p.out_channels;
+  if (elements.parts == 3 && terms < kLeastTermsOfHighest)
+    return "it keeps the promise of precision='highest' from 16 channels to sum up over on";
+  return nullptr;
+}
+
 Kind kind_of(const std::string& function, const ConvProblem& p, Direction direction, Dtype dtype,
-             const std::string& algorithm, int capability) {
+             const Elements& elements, const std::string& algorithm, int capability) {
   if (algorithm == "direct") return Kind::direct;
   if (algorithm == "implicit_gemm") return Kind::implicit_gemm;
   const char* const unfit = unfit_for_tensor_cores(p, dtype, capability);
-  if (algorithm == "tensor_cores") {
-    if (unfit) throw std::invalid_argument(function + ": algorithm is 'tensor_cores', but " + unfit);
-    return Kind::tensor_cores;
-  }
+  const auto forced = [&](Kind kind, const char* refusal) {
+    if (refusal) throw std::invalid_argument(function + ": algorithm is '" + algorithm + "', but " + refusal);
+    return kind;
+  };
+  if (algorithm == "tensor_cores") return forced(Kind::tensor_cores, unfit);
+  if (algorithm == "winograd")
+    return forced(Kind::winograd, unfit ? unfit : unfit_for_winograd(p, direction, elements));
   if (algorithm != "auto") {
     throw std::invalid_argument(
         function + ": algorithm is '" + algorithm +
-        "', but the CUDA back end has 'auto', 'tensor_cores', 'implicit_gemm' and 'direct'");
+        "', but the CUDA back end has 'auto', 'tensor_cores', 'winograd', 'implicit_gemm' and 'direct'");
   }
   const bool to_input = direction == Direction::input_gradient;
   const std::int64_t filters = p.filters_per_group(), channels = p.channels_per_group();
@@ -332,8 +365,8 @@ Kind kind_of(const std::string& function, const ConvProblem& p, Direction direct
 std::unique_ptr<ConvRoute> conv_route(const std::string& function, const ConvProblem& problem,
                                       Direction direction, Dtype dtype, Precision precision,
                                       const std::string& algorithm, int capability, Stream stream) {
-  const Kind kind = kind_of(function, problem, direction, dtype, algorithm, capability);
   const TensorCores cores = {product_elements(dtype, precision), capability == kWarpgroupCapability};
+  const Kind kind = kind_of(function, problem, direction, dtype, cores.elements, algorithm, capability);
   return std::make_unique<Route>(problem, direction, kind, cores, stream);
 }
 

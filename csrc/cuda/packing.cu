@@ -120,6 +120,15 @@ PackedImage pack_gathered(const PixelGather& g, const ConvProblem& padding, cons
   return pack(g.source, padding, &g, padding.groups, elements, largest, stream);
 }
 
+PackedFilters allocate_filters(std::int64_t groups, std::int64_t lines, std::int64_t terms,
+                               const Elements& elements, Stream stream) {
+  PackedFilters packed;
+  packed.part_step = groups * lines * terms;
+  const std::int64_t all = elements.parts * packed.part_step + kLinesBeyond * terms;
+  packed.memory = std::make_unique<StreamMemory>(all * kElementBytes, stream);
+  return packed;
+}
+
 PackedFilters pack_filters(const FilterLines& from, std::int64_t groups, std::int64_t lines,
                            const PixelGather& g, const ChannelPacking& packing, const Elements& elements,
                            std::int32_t* largest, Stream stream) {
@@ -131,11 +140,8 @@ PackedFilters pack_filters(const FilterLines& from, std::int64_t groups, std::in
   a.by_packed = Divisor(packing.packed);
   a.by_taps = Divisor(a.gather.taps / packing.taps);
   a.by_lines = Divisor(lines);
-  const std::int64_t count = groups * lines * a.by_taps.value * packing.packed;
-  PackedFilters packed;
-  packed.part_step = count;
-  const std::int64_t beyond = kLinesBeyond * a.by_taps.value * packing.packed;
-  packed.memory = std::make_unique<StreamMemory>((elements.parts * count + beyond) * kElementBytes, stream);
+  PackedFilters packed = allocate_filters(groups, lines, a.by_taps.value * packing.packed, elements, stream);
+  const std::int64_t count = packed.part_step;
   a.to = packed.memory->as<std::uint16_t>();
   a.split = {elements.type, elements.parts, count};
   a.largest = largest;

@@ -49,6 +49,9 @@ struct PackedFilters {
   std::unique_ptr<StreamMemory> memory;
   std::int64_t part_step;
 };
+// Room for a product's filters: [part][group][line][term], and for the lines beyond.
+PackedFilters allocate_filters(std::int64_t groups, std::int64_t lines, std::int64_t terms,
+                               const Elements& elements, Stream stream);
 PackedFilters pack_filters(const FilterLines& from, std::int64_t groups, std::int64_t lines,
                            const PixelGather& g, const ChannelPacking& packing, const Elements& elements,
                            std::int32_t* largest, Stream stream);

@@ -6,18 +6,15 @@
 
 namespace fastconv::cuda {
 
-void tensor_core_images(const PackedImage& image, const PixelGather& g, const FilterLines& filters,
+void tensor_core_images(const PackedImage& image, const PixelGather& g, const PackedFilters& filters,
                         std::int64_t groups, std::int64_t lines, const ResultStore& store,
-                        const TensorCores& cores, std::int32_t* largest_filter, const Turn& turn,
-                        Stream stream) {
-  const PackedFilters packed =
-      pack_filters(filters, groups, lines, g, image.packing, cores.elements, largest_filter, stream);
+                        const TensorCores& cores, const Turn& turn, Stream stream) {
   TensorCoreImagesArguments a{};
   a.gather = image.gather(g);
   a.image = image.data;
   a.image_part = image.part_step;
-  a.filters = packed.memory->as<std::uint16_t>();
-  a.filter_part = packed.part_step;
+  a.filters = filters.memory->as<std::uint16_t>();
+  a.filter_part = filters.part_step;
   a.groups = groups;
   a.lines = lines;
   a.channels = image.packing.packed;

@@ -15,10 +15,9 @@ struct TensorCores {
 };
 
 // The pixels of a gather from a packed image times `lines` filters a group.
-void tensor_core_images(const PackedImage& image, const PixelGather& g, const FilterLines& filters,
+void tensor_core_images(const PackedImage& image, const PixelGather& g, const PackedFilters& filters,
                         std::int64_t groups, std::int64_t lines, const ResultStore& store,
-                        const TensorCores& cores, std::int32_t* largest_filter, const Turn& turn,
-                        Stream stream);
+                        const TensorCores& cores, const Turn& turn, Stream stream);
 
 // dw, of the pixels of dy and of those that g gathers from a packed image.
 void tensor_core_filters(const PackedImage& dy, const PackedImage& image, const PixelGather& g,

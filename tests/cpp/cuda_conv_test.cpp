@@ -137,7 +137,9 @@ void check_problem(const ConvProblem& p, Dtype dtype, bool channels_last, const 
                                  cpu::Machine::current());
   };
   const auto route = [&](Direction direction) {
-    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, algorithm, capability, nullptr);
+    const bool serves = direction != Direction::weight_gradient || std::strcmp(algorithm, "winograd") != 0;
+    return cuda::conv_route("conv", p, direction, dtype, Precision::highest, serves ? algorithm : "auto",
+                            capability, nullptr);
   };
   const Epilogue epilogue{b.data(), 1, draw.below(2) == 0 ? Activation::relu6 : Activation::none};
 
@@ -261,6 +263,26 @@ void check_depthwise() {
     CHECK(cuda::emulation::launches(kernel) > 0, "%s was never launched", kernel.name());
 }
 
+// Fourths of small integers and their sums are exact, too.
+void check_winograd() {
+  for (int i = 0; i < 24; ++i) {
+    ConvProblem p;
+    p.rank = 2;
+    p.batch = draw.within(1, 3);
+    p.in_channels = draw.below(3) == 0 ? 64 : draw.within(16, 40);
+    p.out_channels = draw.below(3) == 0 ? 64 : draw.within(16, 40);
+    p.mode = static_cast<PaddingMode>(i % 4);
+    for (int a = 1; a < kAxes; ++a) {
+      p.kernel[a] = 3;
+      p.input[a] = draw.within(3, 13);
+      p.pad_before[a] = draw.within(0, 2);
+      p.pad_after[a] = draw.within(0, 2);
+      p.output[a] = p.input[a] + p.pad_before[a] + p.pad_after[a] - 2;
+    }
+    check_problem(p, Dtype::float32, i % 8 < 4, "winograd", i % 3 == 0 ? 80 : 90);
+  }
+}
+
 // Long reductions fall into parts and chains.
 void check_parts() {
   ConvProblem p;
@@ -290,6 +312,7 @@ int main() {
   fastconv::test::check_random_problems();
   fastconv::test::check_warpgroups();
   fastconv::test::check_depthwise();
+  fastconv::test::check_winograd();
   fastconv::test::check_parts();
   return fastconv::test::finish("CUDA convolutions");
 }

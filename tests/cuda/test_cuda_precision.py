@@ -32,6 +32,43 @@ def test_highest_is_as_good_as_numpys_product(case, algorithm, on_device):
         assert error <= 1.5 * allowed[name], f"{name}: {error:.3g}, NumPy's {allowed[name]:.3g}"
 
 
+WINOGRAD_LAYERS = [
+    ConvCase(note="winograd", x=(2, 16, 15, 14), w=(24, 16, 3, 3), padding=1),
+    ConvCase(note="winograd", x=(1, 64, 13, 12), w=(64, 64, 3, 3)),
+    ConvCase(note="winograd", x=(1, 150, 6, 7), w=(140, 150, 3, 3), padding=1),
+]
+
+
+@pytest.mark.parametrize("case", WINOGRAD_LAYERS, ids=lambda case: case.id)
+@pytest.mark.parametrize("word", ["highest", "high"])
+def test_winograd_keeps_the_promises(case, word, on_device):
+    layer = layer_of(case)
+    dy, x, w = layer.inputs
+    keywords = {**case.keywords, "algorithm": "winograd", "precision": word}
+    y = on_device(fc.conv2d, x, w, **keywords)
+    dx = on_device(fc.grad.conv2d, dy, x, w, needs=(True, False, False), **keywords)[0]
+    for name, actual in (("y", y), ("dx", dx)):
+        error = error_of(actual, layer.exact[name])
+        assert error <= (1e-5 if word == "high" else 1.5 * layer.numpy_error[name]), name
+
+
+@pytest.mark.parametrize(
+    ("shape", "keywords", "reason"),
+    [
+        ((8, 16, 5, 5), {}, "kernels of 3x3 at stride 1 without dilation"),
+        ((8, 16, 3, 3), {"stride": 2}, "kernels of 3x3 at stride 1 without dilation"),
+        ((8, 8, 3, 3), {"groups": 2}, "2-D convolutions of one group"),
+        ((8, 16, 3, 3), {"precision": "medium"}, "precision 'highest' or 'high'"),
+        ((8, 8, 3, 3), {}, "from 16 channels to sum up over on"),
+    ],
+)
+def test_winograd_says_what_it_does_not_serve(shape, keywords, reason, on_device):
+    channels = shape[1] * keywords.get("groups", 1)
+    x, w = np.ones((1, channels, 9, 9), np.float32), np.ones(shape, np.float32)
+    with pytest.raises(ValueError, match=f"algorithm is 'winograd', but .*{reason}"):
+        on_device(fc.conv2d, x, w, algorithm="winograd", **keywords)
+
+
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
 @pytest.mark.parametrize(("word", "promise"), [("high", 1e-5), ("medium", 5e-3)])
 def test_high_and_medium_keep_their_promises(case, word, promise, on_device):

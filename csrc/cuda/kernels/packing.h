@@ -49,6 +49,19 @@ struct alignas(16) Piece {
   std::uint16_t bits[kPackedChannels];
 };
 
+// The parts of a piece's numbers.
+FASTCONV_DEVICE void store_parts(const Split& split, const float* numbers, std::uint16_t* to) {
+  float rest[kPackedChannels];
+  FASTCONV_UNROLL
+  for (int i = 0; i < kPackedChannels; ++i) rest[i] = numbers[i];
+  for (int part = 0; part < split.parts; ++part) {
+    Piece piece;
+    FASTCONV_UNROLL
+    for (int i = 0; i < kPackedChannels; ++i) piece.bits[i] = next_part(split.type, &rest[i]);
+    *reinterpret_cast<Piece*>(to + part * split.part_step) = piece;
+  }
+}
+
 // The largest magnitudes of what a product's two operands hold, as the bits of float32, which are in order:
 // NaN above infinity above the rest. An image is looked at by itself where results belong to images.
 struct Largest {
@@ -156,15 +169,7 @@ struct PackImageKernel {
     if (first_pixel + pixel >= a.pixels || first_channel + channel >= a.packing.packed) return;
     const std::int64_t at = ((image * a.pixels + first_pixel + pixel) * a.groups + group) * a.packing.packed +
                             first_channel + channel;
-    float rest[kPackedChannels];
-    FASTCONV_UNROLL
-    for (int i = 0; i < kPackedChannels; ++i) rest[i] = tile[pixel * kPitch + channel + i];
-    for (int part = 0; part < a.split.parts; ++part) {
-      Piece piece;
-      FASTCONV_UNROLL
-      for (int i = 0; i < kPackedChannels; ++i) piece.bits[i] = next_part(a.split.type, &rest[i]);
-      *reinterpret_cast<Piece*>(a.to + part * a.split.part_step + at) = piece;
-    }
+    store_parts(a.split, tile + pixel * kPitch + channel, a.to + at);
   }
 };
 

@@ -263,6 +263,25 @@ void check_depthwise() {
     CHECK(cuda::emulation::launches(kernel) > 0, "%s was never launched", kernel.name());
 }
 
+// Whole lanes are those that lie at multiples of 16 bytes, which no result tells on this CPU.
+void check_whole_lanes() {
+  Numbers numbers(Dtype::bfloat16, 2 * 16 * 3 * 4);
+  const int64_t size[kAxes] = {1, 3, 4};
+  const ImageView dense = view_of(&numbers, 2, 16, size, true);
+  CHECK(cuda::has_whole_lanes(dense), "dense channels of 16");
+  CHECK(!cuda::has_whole_lanes(view_of(&numbers, 2, 16, size, false)), "channels_first");
+  CHECK(!cuda::has_whole_lanes(view_of(&numbers, 2, 12, size, true)), "12 channels");
+  ImageView strided = dense;
+  strided.stride[2] += 4;
+  CHECK(!cuda::has_whole_lanes(strided), "pixels 20 elements apart");
+  strided = dense;
+  strided.batch_stride += 4;
+  CHECK(!cuda::has_whole_lanes(strided), "images not a multiple of 8 elements apart");
+  strided = dense;
+  strided.data = static_cast<char*>(strided.data) + 8;
+  CHECK(!cuda::has_whole_lanes(strided), "8 bytes beyond a multiple of 16");
+}
+
 // Fourths of small integers and their sums are exact, too.
 void check_winograd() {
   for (int i = 0; i < 24; ++i) {
@@ -312,6 +331,7 @@ int main() {
   fastconv::test::check_random_problems();
   fastconv::test::check_warpgroups();
   fastconv::test::check_depthwise();
+  fastconv::test::check_whole_lanes();
   fastconv::test::check_winograd();
   fastconv::test::check_parts();
   return fastconv::test::finish("CUDA convolutions");

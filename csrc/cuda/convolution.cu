@@ -28,8 +28,8 @@ constexpr int kWarpgroupCapability = 90;  // alone: later devices don't run code
 constexpr int kWarpgroupCapability = 0;
 #endif
 constexpr std::int64_t kLongestPackedAxis = std::int64_t{1} << 29, kMostPackedPixels = 0x7fffffff;
-// Gradients of padded images that are in memory at one time.
-constexpr std::int64_t kFoldedBytes = 256 << 20;
+// Gradients of padded images, or transformed images, that are in memory at one time.
+constexpr std::int64_t kImageBytes = 256 << 20;
 
 // Calls body with the columns of a tile on the scalar units, of so many in all, as a type.
 template <class Body>
@@ -164,7 +164,7 @@ class Route : public ConvRoute {
     const SplitOperands split(cores_.elements, to.batch, stream_);
     if (kind_ == Kind::winograd) {
       winograd_images(gathers[0], p.mode, filter_lines(w), lines(), {gathers[0].result, epilogue, w.dtype},
-                      cores_, split.images().images, split.others(), split.turn(true), stream_);
+                      cores_, split.images().images, split.others(), split.turn(true), kImageBytes, stream_);
     } else {
       multiply_on_tensor_cores(gathers, p, w, epilogue, split);
     }
@@ -278,7 +278,7 @@ class Route : public ConvRoute {
     }
     image.batch_stride = stride;
     const int64_t image_bytes = stride * size_of(image.dtype);
-    const int64_t images = std::clamp<int64_t>(kFoldedBytes / image_bytes, 1, dx.batch);
+    const int64_t images = std::clamp<int64_t>(kImageBytes / image_bytes, 1, dx.batch);
     const StreamMemory memory(images * image_bytes, stream_);
     image.data = memory.as<void>();
     for (int64_t first = 0; first < dx.batch; first += images) {

@@ -8,9 +8,6 @@
 namespace fastconv::cuda {
 namespace {
 
-// Transformed patches and sums that are in memory at one time: images are taken a few at a time.
-constexpr std::int64_t kPointBytes = 256 << 20;
-
 PackedFilters transform_filters(const Gather& g, const FilterLines& from, std::int64_t lines,
                                 std::int64_t channels, const Elements& elements, std::int32_t* largest,
                                 Stream stream) {
@@ -48,7 +45,7 @@ ImageView row_of_tiles(const void* data, Dtype dtype, std::int64_t images, std::
 
 void winograd_images(const PixelGather& g, PaddingMode mode, const FilterLines& filters, std::int64_t lines,
                      const ResultStore& store, const TensorCores& cores, std::int32_t* largest_images,
-                     std::int32_t* largest_filter, const Turn& turn, Stream stream) {
+                     std::int32_t* largest_filter, const Turn& turn, std::int64_t most_bytes, Stream stream) {
   const Elements& elements = cores.elements;
   WinogradTiles tiles{};
   tiles.gather = device_gather(g, mode);
@@ -63,7 +60,7 @@ void winograd_images(const PixelGather& g, PaddingMode mode, const FilterLines& 
                                    static_cast<std::int64_t>(sizeof(std::uint16_t));
   const std::int64_t sum_bytes = of_image * kPoints * lines * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t images =
-      std::clamp<std::int64_t>(kPointBytes / (patch_bytes + sum_bytes), 1, g.source.batch);
+      std::clamp<std::int64_t>(most_bytes / (patch_bytes + sum_bytes), 1, g.source.batch);
   const StreamMemory patches(images * patch_bytes, stream), sums(images * sum_bytes, stream);
   for (std::int64_t first = 0; first < g.source.batch; first += images) {
     const std::int64_t count = std::min(images, g.source.batch - first);

@@ -2,6 +2,7 @@
 // rank, stride, dilation, padding, mode, layout, grouping and dtype, forward and both gradients. Data are
 // small integers, so that all sums are exact and results equal to the bit.
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "cuda/kernels/depthwise.h"
 #include "cuda/kernels/warpgroup_filters.h"
 #include "cuda/kernels/warpgroup_images.h"
+#include "cuda/winograd.h"
 
 namespace fastconv::test {
 namespace {
@@ -302,6 +304,44 @@ void check_winograd() {
   }
 }
 
+// One image at a time, of which the second has not its turn: it is left as it was.
+void check_winograd_image_by_image() {
+  ConvProblem p;
+  p.rank = 2;
+  p.batch = 3;
+  p.in_channels = p.out_channels = 16;
+  for (int a = 1; a < kAxes; ++a) {
+    p.input[a] = p.output[a] = 7;
+    p.kernel[a] = 3;
+    p.pad_before[a] = p.pad_after[a] = 1;
+  }
+  const int64_t image = p.in_channels * product(p.input);
+  Numbers x(Dtype::float32, p.batch * image), w(Dtype::float32, p.in_channels * p.out_channels * 9),
+      expected(Dtype::float32, x.count()), actual(Dtype::float32, x.count());
+  x.fill();
+  w.fill();
+  const auto view = [&](Numbers* n) { return view_of(n, p.batch, p.in_channels, p.input, false); };
+  const cuda::TensorCores cores = {cuda::product_elements(Dtype::float32, Precision::highest), true};
+  const auto run = [&](Numbers* to, int64_t most_bytes) {
+    std::vector<std::int32_t> largest(4, 0);
+    const cuda::Turn turn = {{&largest[1], largest.data(), true}, true};
+    const PixelGather g = forward_gather(p, view(&x), view(to));
+    cuda::winograd_images(g, p.mode, {w.data(), Dtype::float32, 0, p.in_channels * 9, 9}, p.out_channels,
+                          {g.result, {}, Dtype::float32}, cores, &largest[1], largest.data(), turn,
+                          most_bytes, nullptr);
+  };
+  run(&expected, int64_t{1} << 30);
+  static_cast<float*>(x.data())[image + 5] = std::numeric_limits<float>::infinity();
+  run(&actual, 1);
+  const auto* const bytes = actual.bytes.data();
+  const auto image_bytes = static_cast<std::size_t>(4 * image);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}})
+    CHECK(std::memcmp(bytes + i * image_bytes, expected.bytes.data() + i * image_bytes, image_bytes) == 0,
+          "image %zu", i);
+  CHECK(std::all_of(bytes + image_bytes, bytes + 2 * image_bytes, [](unsigned char b) { return b == 0xff; }),
+        "an image was written that has not its turn");
+}
+
 // Long reductions fall into parts and chains.
 void check_parts() {
   ConvProblem p;
@@ -333,6 +373,7 @@ int main() {
   fastconv::test::check_depthwise();
   fastconv::test::check_whole_lanes();
   fastconv::test::check_winograd();
+  fastconv::test::check_winograd_image_by_image();
   fastconv::test::check_parts();
   return fastconv::test::finish("CUDA convolutions");
 }

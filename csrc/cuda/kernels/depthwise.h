@@ -25,8 +25,7 @@ FASTCONV_DEVICE DepthwiseThread depthwise_thread(int octet_bits) {
 // The source's element for a position of an axis, through a tap; -1 for a zero.
 FASTCONV_DEVICE std::int64_t source_at(const Gather& g, int axis, std::int64_t position, int tap) {
   const GatherAxis& along = g.axis[axis];
-  const std::int64_t i = position * along.step + along.offset + tap * along.tap_step;
-  return i >= 0 && i < along.size ? i : padding_source(g.mode, i, along.size);
+  return source_element(g.mode, position * along.step + along.offset + tap * along.tap_step, along.size);
 }
 
 struct DepthwiseImagesArguments {
@@ -217,9 +216,7 @@ struct DepthwisePartsKernel {
   FASTCONV_DEVICE static void run(const Arguments& a) {
     const std::int64_t count = a.channels * a.gather.taps;
     for_each_of_span(count, [&](std::int64_t i) {
-      T sum = 0;
-      for (std::int64_t part = 0; part < a.parts; ++part)
-        sum += static_cast<const T*>(a.partial_sums)[part * count + i];
+      const T sum = sum_of_parts<T>(a.partial_sums, a.parts, count, i);
       store<T>(a.dtype, a.dw, i, sum);
     });
   }

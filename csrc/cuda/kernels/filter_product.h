@@ -204,9 +204,7 @@ struct FilterPartsKernel {
     if (!is_turn(a.turn, 0)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
-      T sum = 0;
-      for (std::int64_t part = 0; part < a.parts; ++part)
-        sum += static_cast<const T*>(a.partial_sums)[part * count + i];
+      const T sum = sum_of_parts<T>(a.partial_sums, a.parts, count, i);
       store_filter<T, kChannelsAdjacent>(a, i / a.columns, i % a.columns, sum);
     });
   }

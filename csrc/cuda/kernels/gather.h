@@ -95,15 +95,18 @@ FASTCONV_DEVICE std::int64_t padding_source(PaddingMode mode, std::int64_t i, st
   }
 }
 
+// Element i of an axis, or the one that stands for it; -1 is a zero.
+FASTCONV_DEVICE std::int64_t source_element(PaddingMode mode, std::int64_t i, std::int64_t size) {
+  return i >= 0 && i < size ? i : padding_source(mode, i, size);
+}
+
 // Where a pixel's first channel is read through a tap; false where that is a zero.
 FASTCONV_DEVICE bool find_source(const Gather& g, const Pixel& p, const Tap& t, std::int64_t* at) {
   *at = p.image * g.source.batch_stride;
   for (int a = 0; a < kAxes; ++a) {
-    std::int64_t i = p.position[a] * g.axis[a].step + t.offset[a];
-    if (i < 0 || i >= g.axis[a].size) {
-      i = padding_source(g.mode, i, g.axis[a].size);
-      if (i < 0) return false;
-    }
+    const std::int64_t i =
+        source_element(g.mode, p.position[a] * g.axis[a].step + t.offset[a], g.axis[a].size);
+    if (i < 0) return false;
     *at += i * g.source.stride[a];
   }
   return true;

@@ -167,9 +167,7 @@ struct ImagePartsKernel {
     for_each_of_span(count, [&](std::int64_t i) {
       const Pixel pixel = pixel_at(a.gather, i % a.gather.pixels);
       if (!is_turn(a.turn, pixel.image)) return;
-      T sum = 0;
-      for (std::int64_t part = 0; part < a.parts; ++part)
-        sum += static_cast<const T*>(a.partial_sums)[part * count + i];
+      const T sum = sum_of_parts<T>(a.partial_sums, a.parts, count, i);
       store_result<T>(a.store, result_offset(a.gather, pixel), i / a.gather.pixels, sum);
     });
   }

@@ -134,11 +134,9 @@ struct PackImageKernel {
     for (int axis = kAxes - 1; axis >= 0; --axis) {
       const PackedAxis& along = a.axis[axis];
       const Quotient q = divide(pixel, along.positions);
-      std::int64_t i = q.remainder * along.step + along.offset + c.quotient * along.tap_step;
-      if (i < 0 || i >= along.size) {
-        i = padding_source(a.mode, i, along.size);
-        if (i < 0) return 0;
-      }
+      const std::int64_t i = source_element(
+          a.mode, q.remainder * along.step + along.offset + c.quotient * along.tap_step, along.size);
+      if (i < 0) return 0;
       at += i * a.from.stride[axis];
       pixel = q.quotient;
     }

@@ -21,4 +21,14 @@ FASTCONV_DEVICE void for_each_of_span(std::int64_t count, const Body& body) {
   }
 }
 
+// The sum of element i of each of several parts, `count` elements apart, in the parts' order.
+template <class T>
+FASTCONV_DEVICE T sum_of_parts(const void* partial_sums, std::int64_t parts, std::int64_t count,
+                               std::int64_t i) {
+  T sum = 0;
+  for (std::int64_t part = 0; part < parts; ++part)
+    sum += static_cast<const T*>(partial_sums)[part * count + i];
+  return sum;
+}
+
 }  // namespace fastconv::cuda

@@ -206,8 +206,7 @@ struct TensorCoreFilterPartsKernel {
     if (!is_turn(a.turn, 0)) return;
     const std::int64_t count = a.groups * a.filters * a.columns;
     for_each_of_span(count, [&](std::int64_t i) {
-      float sum = 0;
-      for (std::int64_t part = 0; part < a.parts; ++part) sum += a.partial_sums[part * count + i];
+      const float sum = sum_of_parts<float>(a.partial_sums, a.parts, count, i);
       store_packed_filter(a, i / a.columns, i % a.columns, sum);
     });
   }

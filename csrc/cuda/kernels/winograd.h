@@ -60,8 +60,7 @@ struct WinogradImageKernel {
     const auto at = [&](int axis, std::int64_t position) {  // in the order of places, whatever that of taps
       const GatherAxis& along = g.axis[axis];
       const std::int64_t first = along.offset + (along.tap_step < 0 ? 2 * along.tap_step : 0);
-      const std::int64_t i = position + first;
-      return i >= 0 && i < along.size ? i : padding_source(g.mode, i, along.size);
+      return source_element(g.mode, position + first, along.size);
     };
     const std::int64_t plane = tile.image * g.source.batch_stride + channel * g.source.channel_stride;
     FASTCONV_UNROLL

@@ -129,17 +129,16 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
   b.depth = w.channels * outer;
   const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
-  // The accumulators of all products pass by once a chunk. Narrow blocks of filters would map their tiles too
-  // often.
-  constexpr int64_t kLeastFilterBlock = 128;
+  // Mapped tiles and accumulators pass through L2 once a chunk whatever the block. What a block repeats is to map
+  // its tiles for each block of filters and to read its filters for each block of tiles.
+  constexpr int64_t kLeastPositions = 192, kLeastFilters = 256;
   const int64_t room = caches.l2 / (streams * element_bytes);
-  const int64_t most_positions = room / std::max(filters, b.depth);
   PlaneBudget budget;
   budget.channels = w.channels;
-  budget.elements = caches.l2 * 3 / 8 / element_bytes;
-  budget.positions = std::max<int64_t>(most_positions / k.nr, 4) * k.nr;
+  budget.elements = caches.l2 / element_bytes;
+  budget.positions = std::max(room / std::max(filters, b.depth), kLeastPositions) / k.nr * k.nr;
   int64_t filter_block =
-      round_up(even_part(filters, std::max(room / budget.positions, kLeastFilterBlock)), filter_step);
+      round_up(even_part(filters, std::max(room / budget.positions, kLeastFilters)), filter_step);
   w.planes = lay_out_planes(tiles, k, filters, budget);
   share_out(k, tiles, filters, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products,
             &budget, &w.planes, &filter_block);

@@ -110,19 +110,10 @@ void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, con
     T* to = c + m * k.nr;
     for (std::size_t i = 0; i < columns.panels.size(); ++i, to += rows * k.nr) {
       const ColumnPanel& panel = columns.panels[i];
-      Ahead ahead = ahead_of(i, m, m + part);
       const bool stores = stored && stored->has(i);
       const PanelStore store = stores ? stored->store(i, m, k.nr) : PanelStore{};
-      int64_t first = 0;
-      do {  // a product without terms writes zeros
-        const int64_t terms = std::min(b.chain, depth - first);
-        const bool last = first + terms >= depth;
-        k.multiply_panel({a + m * k.row_pitch + first, packed + panel.start, columns.offsets.data() + first,
-                          to, part, terms, b.tile_rows, panel.columns, accumulate || first > 0, ahead,
-                          last && stores ? &store : nullptr});
-        first += b.chain;
-        ahead = {};
-      } while (first < depth);
+      k.multiply_panel({a + m * k.row_pitch, packed + panel.start, columns.offsets.data(), to, part, depth, b.chain,
+                        b.tile_rows, panel.columns, accumulate, ahead_of(i, m, m + part), stores ? &store : nullptr});
     }
   }
 }

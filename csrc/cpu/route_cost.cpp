@@ -16,10 +16,10 @@ struct MapCosts {
 };
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
-constexpr double kAddToSums = 8;         // to add one sum of a chunk to those before it
-constexpr double kChunk = 64;            // terms summed up before they are added, about
-constexpr double kFilterBlock = 128;     // tiles are mapped again for each block of filters
-constexpr double kImagesPerFilters = 2;  // filters are mapped once a call, of unknown batch
+constexpr double kAddToSums = 6;         // to add one sum of a chain to those before it
+constexpr double kChain = 64;            // terms summed up before they are added, about
+constexpr double kFilterBlock = 256, kGradientBlock = 128;  // tiles are mapped again for each block
+constexpr double kImagesPerFilters = 4;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
 
 constexpr double kMultiplyAddsPerCycle = 32;  // of AVX-512, which all machines with tiles have
@@ -57,13 +57,13 @@ double winograd_cost(const ConvProblem& p, Direction direction, int m) {
   const double streams = (m + 2.0) * (m + 2.0), outer = static_cast<double>(p.kernel[0]);
   const double pairs = side.terms * side.sums * outer;
   if (direction == Direction::weight_gradient) {
-    const double maps = outer * (side.terms * std::ceil(side.sums / kFilterBlock) * map.read +
-                                 side.sums * std::ceil(side.terms / kFilterBlock) * map.write);
-    const double tile = streams * pairs * (1 + kAddToSums / kChunk) + kGradientMaps * maps;
+    const double maps = outer * (side.terms * std::ceil(side.sums / kGradientBlock) * map.read +
+                                 side.sums * std::ceil(side.terms / kGradientBlock) * map.write);
+    const double tile = streams * pairs * (1 + kAddToSums / kChain) + kGradientMaps * maps;
     return static_cast<double>(winograd_tiles(p, m)) * tile + pairs * map.filter;
   }
   const double terms = side.terms * outer;
-  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChunk) * kAddToSums) +
+  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChain) * kAddToSums) +
                       terms * std::ceil(side.sums / kFilterBlock) * map.read + side.sums * map.write;
   const auto& size = direction == Direction::forward ? p.output : p.input;
   return tiles_of(size, m) * tile + pairs * map.filter / kImagesPerFilters;

@@ -147,18 +147,20 @@ struct Panel {
 
 template <class T>
 void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t depth, int columns,
-                   bool accumulate) {
+                   bool accumulate, int64_t chain) {
   Panel<T> panel(g, rows, depth, columns);
   std::vector<T> want = panel.c;
   for (int64_t m = 0; m < rows; ++m)
     for (int n = 0; n < columns; ++n) {
       T& c = want[static_cast<std::size_t>(kGuard + m * g.nr + n)];
-      T sum = 0;  // the chain starts from zero and meets C at its end
-      for (int64_t k = 0; k < depth; ++k) {
-        const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)], y = panel.at(k, n);
-        sum = fused ? std::fma(x, y, sum) : x * y + sum;
+      for (int64_t first = 0; first == 0 || first < depth; first += chain) {
+        T sum = 0;  // a chain starts from zero and meets C at its end
+        for (int64_t k = first; k < std::min(first + chain, depth); ++k) {
+          const T x = panel.a[static_cast<std::size_t>(m * panel.pitch + k)], y = panel.at(k, n);
+          sum = fused ? std::fma(x, y, sum) : x * y + sum;
+        }
+        c = accumulate || first > 0 ? sum + c : sum;
       }
-      c = accumulate ? sum + c : sum;
     }
   const std::vector<T> before = panel.c;
   for (int tile_rows = 1; tile_rows <= g.mr; ++tile_rows) {
@@ -169,6 +171,7 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
                                   panel.accumulators(),
                                   rows,
                                   depth,
+                                  chain,
                                   tile_rows,
                                   columns,
                                   accumulate,
@@ -181,9 +184,10 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
       if (!inside) guarded = guarded && same(panel.c[i], before[i]);
       if (inside && at % g.nr < columns) equal = equal && same(panel.c[i], want[i]);
     }
-    CHECK(equal, "%s multiply_panel of %zu bytes: rows %lld depth %lld columns %d tile_rows %d accumulate %d",
-          isa_name, sizeof(T), static_cast<long long>(rows), static_cast<long long>(depth), columns,
-          tile_rows, accumulate);
+    CHECK(equal,
+          "%s multiply_panel of %zu bytes: rows %lld depth %lld chain %lld columns %d tile_rows %d accumulate %d",
+          isa_name, sizeof(T), static_cast<long long>(rows), static_cast<long long>(depth),
+          static_cast<long long>(chain), columns, tile_rows, accumulate);
     CHECK(guarded, "%s multiply_panel wrote around C", isa_name);
   }
 }
@@ -196,8 +200,10 @@ void check_products(const cpu::GemmKernels& g, int lanes, bool fused) {
     for (const int columns : {1, lanes - 1, lanes, lanes + 1, g.nr - 1, g.nr})
       for (const int64_t depth : {0, 1, 2, 3, 8, 17})
         for (const bool accumulate : {false, true})
-          if (columns >= 1) check_product<T>(g, fused, rows, depth, columns, accumulate);
-  check_product<T>(g, fused, 3 * g.mr + 1, g.row_pitch, g.nr, false);
+          for (const int64_t chain : {1, 5, 17})
+            if (columns >= 1) check_product<T>(g, fused, rows, depth, columns, accumulate, chain);
+  for (const int64_t chain : {32, 100, g.row_pitch})
+    check_product<T>(g, fused, 3 * g.mr + 1, g.row_pitch, g.nr, false, chain);
 }
 
 // A panel whose finished sums are stored at once is what store_block makes of the accumulators, bit for bit.
@@ -221,6 +227,7 @@ void check_stored_product(const cpu::KernelTable& table, int64_t rows, int64_t d
                        panel.b_offset.data(),
                        panel.accumulators(),
                        rows,
+                       depth,
                        depth,
                        g.mr,
                        g.nr,

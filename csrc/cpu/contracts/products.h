@@ -64,6 +64,7 @@ struct PanelProduct {
   const int64_t* b_offset;
   void* c;
   int64_t rows, depth;
+  int64_t chain;  // terms that are summed up before they are added to C, at least 1
   int tile_rows;  // rows of A taken at a time, 1 <= tile_rows <= mr
   int columns;    // real columns of this panel, 1 <= columns <= nr
   bool accumulate;

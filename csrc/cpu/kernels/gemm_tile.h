@@ -4,9 +4,9 @@
 //
 // B's rows lie where a table says, so the taps of a convolution can be shifts within one copy of the pixels.
 // Every tile height from 1 to mr is compiled, so the last rows of a matrix cost no more than they hold.
-// Each element's sum is one fused-multiply-add chain over k, whatever the tile, so its bits do not depend on
-// the blocking of rows and columns. The chain starts from zero and is added to C at its end: long reductions
-// are sums of chains of at most row_pitch terms, which keeps their rounding error as small as a BLAS's.
+// Each element's sum is made of fused-multiply-add chains over k, whatever the tile, so its bits do not depend
+// on the blocking of rows and columns. A chain starts from zero and is added to C at its end, which is still in
+// L1 then: short chains keep the rounding error of long reductions as small as a BLAS's.
 #pragma once
 
 #include "cpu/contracts/products.h"
@@ -20,6 +20,14 @@ T* row_of(const PanelStore& store, int64_t m) {
   return static_cast<T*>(store.out) + store.row_offset[m];
 }
 
+template <class V, int kWidth, int kRows, int kUsed>
+inline __attribute__((always_inline)) void store_tile(const V (&tile)[kRows][kUsed], typename V::Scalar* c) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kUsed; ++j) tile[i][j].store(c + i * kWidth + j * V::kLanes);
+}
+
 // Rows [m, m + kRows) of a panel.
 template <class V, int kVectors, int kPitch, int kRows, int kUsed>
 void multiply_tile(const PanelProduct& p, int64_t m) {
@@ -29,43 +37,42 @@ void multiply_tile(const PanelProduct& p, int64_t m) {
   const T* b = static_cast<const T*>(p.b);
   T* c = static_cast<T*>(p.c) + m * kWidth;
   V acc[kRows][kUsed];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < kUsed; ++j) acc[i][j] = V::zero();
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t line = 0; line < p.depth; line += kLine) {
-    // The next tile's rows are short streams that no hardware prefetcher follows.
+  for (int64_t first = 0, last; ; first = last) {
+    last = p.chain < p.depth - first ? first + p.chain : p.depth;
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * kPitch);
-    const int64_t end = line + kLine < p.depth ? line + kLine : p.depth;
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kUsed; ++j) acc[i][j] = V::zero();
+    for (int64_t line = first; line < last; line += kLine) {
+      // The next tile's rows are short streams that no hardware prefetcher follows.
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * kPitch);
+      const int64_t end = line + kLine < last ? line + kLine : last;
 #pragma GCC unroll 2
-    for (int64_t k = line; k < end; ++k) {
-      V row[kUsed];
+      for (int64_t k = line; k < end; ++k) {
+        V row[kUsed];
 #pragma GCC unroll 4
-      for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + p.b_offset[k] + j * V::kLanes);
+        for (int j = 0; j < kUsed; ++j) row[j] = V::load(b + p.b_offset[k] + j * V::kLanes);
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const V x = V::all(a[i * kPitch]);
+        for (int i = 0; i < kRows; ++i) {
+          const V x = V::all(a[i * kPitch]);
 #pragma GCC unroll 4
-        for (int j = 0; j < kUsed; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
+          for (int j = 0; j < kUsed; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
+        }
+        ++a;
       }
-      ++a;
     }
-  }
-  if (p.accumulate) {
+    if (p.accumulate || first > 0) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
+      for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-      for (int j = 0; j < kUsed; ++j) acc[i][j] = acc[i][j] + V::load(c + i * kWidth + j * V::kLanes);
+        for (int j = 0; j < kUsed; ++j) acc[i][j] = acc[i][j] + V::load(c + i * kWidth + j * V::kLanes);
+    }
+    if (last >= p.depth) break;
+    store_tile<V, kWidth>(acc, c);
   }
-  if (!p.store) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < kUsed; ++j) acc[i][j].store(c + i * kWidth + j * V::kLanes);
-    return;
-  }
+  if (!p.store) return store_tile<V, kWidth>(acc, c);
   const PanelStore& store = *p.store;
   if (const T* bias = static_cast<const T*>(store.row_bias)) {
 #pragma GCC unroll 16

@@ -75,6 +75,12 @@ int64_t short_chain(int64_t terms, int64_t most) {
   return std::max<int64_t>(1, even_part(std::min(terms, most), std::max(root, kLeast)));
 }
 
+void set_chain(const GemmKernels& k, int64_t chain, GemmBlocking* b) {
+  constexpr int64_t kShort = 48;
+  b->chain = chain;
+  if (chain < b->depth && chain <= kShort) b->tile_rows = std::min(b->tile_rows, k.short_chain_rows);
+}
+
 GemmBlocking block_pixels_by_filters(const GemmKernels& k, int64_t element_bytes, int64_t pixels,
                                      int64_t filters, int64_t features, int64_t products,
                                      const CacheSizes& caches, int threads, const GemmBlocking* like) {

@@ -326,7 +326,7 @@ WinogradShape shape_of(const Machine& machine, int m, const PixelGather& g, cons
   s.lines = by_channel ? filters.channels : filters.filters / groups;
   s.blocking = block_winograd(k, sizeof(float), s.tiles, s.streams(), s.lines, s.channels, s.outer, groups,
                               s.pixels_are_rows, machine.caches, machine.threads);
-  s.blocking.gemm.chain = winograd_chain(m, s.blocking.gemm.depth, kImageChain);
+  set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
   return s;
 }
 

@@ -175,7 +175,7 @@ ImageShape shape_of(const Machine& machine, int m, const PixelGather& x, int64_t
   s.features = channels * s.taps;
   s.blocking =
       block_winograd_gradient(k, sizeof(float), s.x_tiles[0], dy.channels / groups, channels, machine.caches);
-  s.blocking.gemm.chain = winograd_chain(m, s.blocking.gemm.depth, kFilterChain);
+  set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
   s.dy_planes = same_blocks(s.blocking.planes, s.dy_tiles, k);
   // Slices have sums of their own: as many as the problem (never the machine) needs to occupy many threads.
   constexpr int64_t kWantedTasks = 32, kMostSliceBytes = int64_t{16} << 20;

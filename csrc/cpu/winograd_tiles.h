@@ -16,12 +16,9 @@ PixelGather own_tiles(const ImageView& image, int m);
 
 constexpr int64_t kWinogradTaps = 9;  // of 3x3
 
-// Terms of a chain of additions. The maps cost some of the bits, and shorter chains win them back, those of
-// filters' gradients more of them; tiles of 4 do not aim at the last bits.
-constexpr int64_t kImageChain = 64, kFilterChain = 48;
-inline int64_t winograd_chain(int m, int64_t depth, int64_t most) {
-  return m == 2 ? even_part(depth, most) : depth;
-}
+// Terms of a chain of additions. The maps cost some of the bits, and shorter chains win them back; tiles of 4
+// do not aim at the last bits.
+inline int64_t winograd_chain(int m, int64_t depth) { return m == 2 ? even_part(depth, 32) : depth; }
 
 // Elements from one stream to the next, of so many each: an odd number of cache lines, since a map writes to
 // all its streams in turn, which must not meet in one set of L1.

@@ -161,9 +161,9 @@ void multiply_panel(const PanelProduct& p) {
   }
 }
 
-template <class V, int kRows, int kVectors, int kPitch>
+template <class V, int kRows, int kVectors, int kPitch, int kShortChainRows>
 constexpr GemmKernels gemm_kernels() {
-  return {kRows, kVectors * V::kLanes, kPitch, multiply_panel<V, kRows, kVectors, kPitch>};
+  return {kRows, kVectors * V::kLanes, kShortChainRows, kPitch, multiply_panel<V, kRows, kVectors, kPitch>};
 }
 
 // The peak rate of independent fused multiply-adds: the roof that the benchmarks hold kernels against.

@@ -33,6 +33,9 @@ namespace {
 // in many registers go three across: fewer loads for each product, and a tile that is nearer to a square.
 constexpr int kVectors = kVectorRegisters == 32 && VecF32::kLanes == 4 ? 3 : 2;
 constexpr int kRows = (kVectorRegisters - kVectors - 1) / kVectors;
+// Where a chain ends all accumulators are stored. On Zen 3 eight such stores pass beside the products, twelve
+// hold up the next chain for 30 cycles.
+constexpr int kShortChainRows = kVectorRegisters == 16 ? 8 / kVectors : kRows;
 // A product's depth is at most 128, the length of a chain of additions: long reductions add such chains up,
 // and chains of 256 had errors beyond one and a half times a BLAS's. The odd multiple of a cache line keeps
 // the rows of a tile in different L1 sets.
@@ -47,8 +50,8 @@ constexpr DepthwiseKernels depthwise_kernels() {
 constexpr KernelTable make_table() {
   return {
       FASTCONV_QUOTED(FASTCONV_ISA),
-      {gemm_kernels<VecF32, kRows, kVectors, kPitchF32>(),
-       gemm_kernels<VecF64, kRows, kVectors, kPitchF64>()},
+      {gemm_kernels<VecF32, kRows, kVectors, kPitchF32, kShortChainRows>(),
+       gemm_kernels<VecF64, kRows, kVectors, kPitchF64, kShortChainRows>()},
       {copy_block<VecF32, float>, copy_block<VecF64, double>, copy_block<VecF32, Float16>,
        copy_block<VecF32, BFloat16>},
       {copy_turned<VecF32, float, kVectors>, copy_turned<VecF64, double, kVectors>,

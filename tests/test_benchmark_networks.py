@@ -25,7 +25,7 @@ from benchmarks.networks import agreement, entries, peers
 from benchmarks.networks.entries import Network, select
 from benchmarks.networks.peers.fastconv import FastconvNetworks
 from benchmarks.networks.problem import NetworkProblem
-from benchmarks.networks.translation import Translator
+from benchmarks.networks.translation import Translator, padding_of
 from benchmarks.peers import Unsupported
 from benchmarks.results import Outcome, Report, Row
 from benchmarks.settings import Settings
@@ -48,7 +48,7 @@ def every_layer(rng: Any, *, classes: int) -> nn.Sequential:
         nn.Conv2d(4, 12, (3, 1), 2, (1, 0), groups=2, rng=rng),
     )
     shortcut = nn.Sequential({"conv": nn.Conv2d(6, 12, 1, stride=2, bias=False, rng=rng)})
-    same = nn.Sequential(nn.Conv2d(12, 12, 3, padding=2, dilation=2, rng=rng), nn.BatchNorm2d(12, eps=1e-2))
+    same = nn.Sequential(nn.Conv2d(12, 12, 3, padding="same", dilation=2, rng=rng), nn.BatchNorm2d(12, eps=1e-2))
     path = nn.Sequential({"conv1": nn.Conv2d(12, 12, 3, padding=1, rng=rng), "bn1": nn.BatchNorm2d(12)})
     projection = nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))
     blocks = (ResidualBlock(path, projection), ResidualBlock(nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))))
@@ -214,6 +214,23 @@ def test_a_layer_without_translation_is_said() -> None:
     for layer in (nn.Sequential(nn.Softmax()), nn.Dropout(0.5)):
         with pytest.raises(Unsupported, match=r"no translation of (Softmax|Dropout)"):
             Nothing().translate(layer)
+
+
+def test_padding_is_the_same_on_both_sides() -> None:
+    assert padding_of(nn.Conv2d(1, 1, (5, 3), padding="same", dilation=(1, 2))) == (2, 2)
+    assert padding_of(nn.Conv2d(1, 1, 3, padding="valid")) == (0, 0)
+    assert padding_of(nn.Conv2d(1, 1, 3, padding=(1, 2))) == (1, 2)
+    with pytest.raises(Unsupported, match="more on one side"):
+        padding_of(nn.Conv2d(1, 1, (3, 2), padding="same"))
+
+
+@pytest.mark.parametrize("network", list(select(quick=True)), ids=lambda network: network.name)
+def test_the_real_networks_have_a_translation(network: Network, alone: None) -> None:
+    pytest.importorskip("torch")
+    problem = NetworkProblem.draw(network).towards("inference")
+    expected = agreement.expected(problem)
+    outcome, _ = runner.prepare(peers.load("torch", Settings()), problem, expected, agreement)
+    assert outcome.status == results.TIMED, outcome
 
 
 def test_default_peers() -> None:

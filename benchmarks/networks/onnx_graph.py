@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from benchmarks.networks.problem import NetworkProblem
-from benchmarks.networks.translation import Translator, both
+from benchmarks.networks.translation import Translator, both, padding_of
 from benchmarks.problem import Array
 from fastconv import nn
 
@@ -68,7 +68,7 @@ class OnnxTranslator(Translator[Part]):
             "bias",
             kernel_shape=layer.kernel_size,
             strides=both(layer.stride),
-            pads=both(layer.padding) * 2,
+            pads=padding_of(layer) * 2,
             dilations=both(layer.dilation),
             group=layer.groups,
         )

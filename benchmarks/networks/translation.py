@@ -22,6 +22,16 @@ def both(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
+def padding_of(layer: nn.Conv2d) -> tuple[int, int]:
+    """Return the zeros on both sides of each axis."""
+    if layer.padding == "same":
+        halos = [d * (k - 1) for d, k in zip(both(layer.dilation), both(layer.kernel_size), strict=True)]
+        if any(halo % 2 for halo in halos):
+            raise Unsupported("padding='same' with more on one side than on the other")
+        return halos[0] // 2, halos[1] // 2
+    return both(0 if layer.padding == "valid" else layer.padding)
+
+
 class Translator(ABC, Generic[Part]):
     """Makes parts of layers. `name` is the dotted name of a layer in the network, as in its state."""
 

@@ -17,7 +17,7 @@ from jax import lax
 
 from benchmarks.networks.peers.interface import NetworkPeer
 from benchmarks.networks.problem import LEARNING_RATE, MOMENTUM, NetworkProblem
-from benchmarks.networks.translation import Translator, both
+from benchmarks.networks.translation import Translator, both, padding_of
 from benchmarks.peers.interface import Call
 from benchmarks.problem import Array
 from benchmarks.settings import Settings
@@ -96,7 +96,7 @@ class JaxTranslator(Translator[Part]):
     """Parts are functions of a `State` and an array."""
 
     def convolution(self, layer: nn.Conv2d, name: str) -> Part:
-        stride, padding, dilation = both(layer.stride), both(layer.padding), both(layer.dilation)
+        stride, padding, dilation = both(layer.stride), padding_of(layer), both(layer.dilation)
 
         def part(state: State, x: Any) -> Any:
             y = lax.conv_general_dilated(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from benchmarks.networks.peers.interface import NetworkPeer
 from benchmarks.networks.problem import LEARNING_RATE, MOMENTUM, NetworkProblem
-from benchmarks.networks.translation import Translator, both
+from benchmarks.networks.translation import Translator, both, padding_of
 from benchmarks.peers.interface import Call, Unsupported
 from benchmarks.problem import Array
 from benchmarks.settings import Settings
@@ -129,7 +129,7 @@ class TorchTranslator(Translator[torch.nn.Module]):
             layer.out_channels,
             layer.kernel_size,
             both(layer.stride),
-            both(layer.padding),
+            padding_of(layer),
             both(layer.dilation),
             layer.groups,
             bias=layer.bias is not None,

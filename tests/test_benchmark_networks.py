@@ -48,7 +48,9 @@ def every_layer(rng: Any, *, classes: int) -> nn.Sequential:
         nn.Conv2d(4, 12, (3, 1), 2, (1, 0), groups=2, rng=rng),
     )
     shortcut = nn.Sequential({"conv": nn.Conv2d(6, 12, 1, stride=2, bias=False, rng=rng)})
-    same = nn.Sequential(nn.Conv2d(12, 12, 3, padding="same", dilation=2, rng=rng), nn.BatchNorm2d(12, eps=1e-2))
+    same = nn.Sequential(
+        nn.Conv2d(12, 12, 3, padding="same", dilation=2, rng=rng), nn.BatchNorm2d(12, eps=1e-2)
+    )
     path = nn.Sequential({"conv1": nn.Conv2d(12, 12, 3, padding=1, rng=rng), "bn1": nn.BatchNorm2d(12)})
     projection = nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))
     blocks = (ResidualBlock(path, projection), ResidualBlock(nn.Sequential(nn.Conv2d(12, 12, 1, rng=rng))))

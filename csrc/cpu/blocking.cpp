@@ -27,8 +27,8 @@ void set_tiles(const GemmKernels& k, int64_t element_bytes, int64_t rows, const 
                GemmBlocking* b) {
   b->chain = b->depth;
   b->tile_rows = static_cast<int>(even_part(std::min(b->rows, rows), k.mr));
-  const int64_t part = caches.l2 / 4 / (b->depth * element_bytes);
-  b->inner_rows = std::max<int64_t>(b->tile_rows, part / b->tile_rows * b->tile_rows);
+  const int64_t part = std::max<int64_t>(b->tile_rows, caches.l2 / 4 / (b->depth * element_bytes));
+  b->inner_rows = round_up(even_part(b->rows, part), b->tile_rows);
 }
 
 // Cuts blocks of positions x filters until there are `wanted` tasks, the longer side first: a task reads its
@@ -135,8 +135,8 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
   b.depth = w.channels * outer;
   const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
-  // Mapped tiles and accumulators pass through L2 once a chunk whatever the block. What a block repeats is to map
-  // its tiles for each block of filters and to read its filters for each block of tiles.
+  // Mapped tiles and accumulators pass through L2 once a chunk whatever the block. What a block repeats is to
+  // map its tiles for each block of filters and to read its filters for each block of tiles.
   constexpr int64_t kLeastPositions = 192, kLeastFilters = 256;
   const int64_t room = caches.l2 / (streams * element_bytes);
   PlaneBudget budget;

@@ -112,8 +112,9 @@ void multiply_block(const GemmKernels& k, const GemmBlocking& b, const T* a, con
       const ColumnPanel& panel = columns.panels[i];
       const bool stores = stored && stored->has(i);
       const PanelStore store = stores ? stored->store(i, m, k.nr) : PanelStore{};
-      k.multiply_panel({a + m * k.row_pitch, packed + panel.start, columns.offsets.data(), to, part, depth, b.chain,
-                        b.tile_rows, panel.columns, accumulate, ahead_of(i, m, m + part), stores ? &store : nullptr});
+      k.multiply_panel({a + m * k.row_pitch, packed + panel.start, columns.offsets.data(), to, part, depth,
+                        b.chain, b.tile_rows, panel.columns, accumulate, ahead_of(i, m, m + part),
+                        stores ? &store : nullptr});
     }
   }
 }

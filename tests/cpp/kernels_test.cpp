@@ -185,7 +185,8 @@ void check_product(const cpu::GemmKernels& g, bool fused, int64_t rows, int64_t 
       if (inside && at % g.nr < columns) equal = equal && same(panel.c[i], want[i]);
     }
     CHECK(equal,
-          "%s multiply_panel of %zu bytes: rows %lld depth %lld chain %lld columns %d tile_rows %d accumulate %d",
+          "%s multiply_panel of %zu bytes: rows %lld depth %lld chain %lld columns %d tile_rows %d "
+          "accumulate %d",
           isa_name, sizeof(T), static_cast<long long>(rows), static_cast<long long>(depth),
           static_cast<long long>(chain), columns, tile_rows, accumulate);
     CHECK(guarded, "%s multiply_panel wrote around C", isa_name);

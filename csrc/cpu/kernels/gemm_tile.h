@@ -4,9 +4,9 @@
 //
 // B's rows lie where a table says, so the taps of a convolution can be shifts within one copy of the pixels.
 // Every tile height from 1 to mr is compiled, so the last rows of a matrix cost no more than they hold.
-// Each element's sum is made of fused-multiply-add chains over k, whatever the tile, so its bits do not depend
-// on the blocking of rows and columns. A chain starts from zero and is added to C at its end, which is still in
-// L1 then: short chains keep the rounding error of long reductions as small as a BLAS's.
+// Each element's sum is made of fused-multiply-add chains over k, whatever the tile, so its bits do not
+// depend on the blocking of rows and columns. A chain starts from zero and is added to C at its end, which is
+// still in L1 then: short chains keep the rounding error of long reductions as small as a BLAS's.
 #pragma once
 
 #include "cpu/contracts/products.h"
@@ -38,7 +38,7 @@ void multiply_tile(const PanelProduct& p, int64_t m) {
   T* c = static_cast<T*>(p.c) + m * kWidth;
   V acc[kRows][kUsed];
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t first = 0, last; ; first = last) {
+  for (int64_t first = 0, last;; first = last) {
     last = p.chain < p.depth - first ? first + p.chain : p.depth;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)

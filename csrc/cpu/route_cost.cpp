@@ -16,8 +16,8 @@ struct MapCosts {
 };
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
-constexpr double kAddToSums = 6;                            // to add one sum of a chain to those before it
-constexpr double kChain = 64;                               // terms summed up before they are added, about
+constexpr double kAddToSums = 3;                            // to add one sum of a chain to those before it
+constexpr double kChain = 32;                               // terms summed up before they are added
 constexpr double kFilterBlock = 256, kGradientBlock = 128;  // tiles are mapped again for each block
 constexpr double kImagesPerFilters = 4;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides

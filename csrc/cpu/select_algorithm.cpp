@@ -50,8 +50,9 @@ Refusal refuse_direct(const ConvProblem& p) {
 
 // Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS
 // on normal, rectified and positive data, in chains of 32: the error of tiles of 2 is 1.9 times as large
-// with one channel, 1.6 with 8, and from 16 on at most 1.4; that of the weight gradient 2.4 times with 8
-// tiles to sum up over, and at most 1.4 from 225 on. Tiles of 4 have errors of up to 3e-6.
+// with one channel, 1.6 with 8, and from 16 on at most 1.4 on images of 5x5 pixels and more (1.7 on 4x4 with
+// few filters, which never cost less this way); that of the weight gradient 2.4 times with 8 tiles to sum up
+// over, and at most 1.5 from 225 on. Tiles of 4 have errors of up to 3e-6.
 constexpr int64_t kLeastTermsOfHighest = 16, kLeastTilesOfHighest = 256;
 constexpr int64_t kMostOuterTaps = 16;
 

@@ -107,7 +107,7 @@ struct TurnedStore {
 
 struct GemmKernels {
   int mr, nr;
-  int short_chain_rows;  // the best tile_rows for chains of up to 48 terms
+  int short_chain_rows;  // the best tile_rows where chains are short (cpu/blocking.h: set_chain)
   int row_pitch;
   void (*multiply_panel)(const PanelProduct&);
 };

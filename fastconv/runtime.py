@@ -409,7 +409,7 @@ def _readable(value: Any) -> str:
 def clear_cache() -> None:
     """Give the memory that the pool keeps for later results and workspace back to the system.
 
-    Arrays in use are not touched. Convolutions that are kept prepared are forgotten too.
+    Arrays in use are not touched. Convolutions that are kept prepared are forgotten too, and so are filters.
 
     Examples
     --------
@@ -436,6 +436,9 @@ class CacheInfo(NamedTuple):
         Requests served from the kept memory, and those for which the system was asked.
     calls_kept : int
         Convolutions whose blocking and tables are kept for calls of the same shapes, at most 256.
+    filter_bytes_kept : int
+        Memory of filters kept in the form that the arithmetic reads, at most a sixteenth of the machine's;
+        part of `bytes_in_use`.
     """
 
     bytes_in_use: int
@@ -446,10 +449,15 @@ class CacheInfo(NamedTuple):
     hits: int
     misses: int
     calls_kept: int
+    filter_bytes_kept: int
 
 
 def cache_info() -> CacheInfo:
-    """Tell what is kept for later calls: memory for results and workspace, and prepared convolutions.
+    """Tell what is kept for later calls: memory, prepared convolutions, and filters that came again.
+
+    A convolution packs its filters, or maps them, before it computes. Where that takes a good part of a call,
+    with few or small images, filters that come a second time are kept so, and later calls find them by their
+    content: whoever changes them, in whatever way, gets what the new filters give.
 
     Returns
     -------

@@ -24,6 +24,7 @@ SUBJECTS = {
     "pixel planes",
     "parallel_for",
     "buffer pool",
+    "forms of filters",
     "Winograd",
 }
 CUDA_SUBJECTS = {"CUDA convolutions", "CUDA pools", "CUDA primitives", "executor of CUDA kernels"}

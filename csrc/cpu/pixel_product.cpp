@@ -2,6 +2,7 @@
 // each task.
 #include <algorithm>
 
+#include "cpu/filter_forms.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
@@ -58,10 +59,10 @@ struct PixelScratch {
   int64_t* row_offsets;  // in the result
 };
 
-// Filters that no second block of pixels reads are packed by the task that does: they need not pass through
-// memory.
+// Filters that no second block of pixels reads are packed by the task that does, unless their form is kept:
+// they need not pass through memory.
 bool task_packs_filters(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks == 1; }
-bool packs_filters_first(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks != 1; }
+bool packs_filters_first(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks > 1; }
 
 // A chunk of a block of filters, packed.
 int64_t filter_block_elements(const ProductShape& s, const GemmKernels& k) {
@@ -91,7 +92,7 @@ int64_t chunk_depth(const ProductShape& s, int64_t index) {
   return std::min(s.cut.gemm.depth, s.order.count() - index * s.cut.gemm.depth);
 }
 
-// The filters of a product, and where one part's packed ones lie: [group][chunk].
+// The filters of a product, and where one part's packed ones lie: [group][chunk]. Null: tasks pack them.
 template <class T>
 struct ProductFilters {
   FilterView view;
@@ -156,7 +157,7 @@ class PixelTask {
  private:
   int64_t first_channel() const { return group_ * s_.lines + first_filter_; }
   const T* packed_filters(int64_t chunk) const {
-    if (packs_filters_first(s_)) return product_filters_.place(machine_, s_, group_, chunk, first_filter_);
+    if (product_filters_.packed) return product_filters_.place(machine_, s_, group_, chunk, first_filter_);
     product_filters_.pack(machine_, part_, group_, chunk, first_filter_, filters_, scratch_.filters);
     return scratch_.filters;
   }
@@ -371,6 +372,9 @@ class PixelProduct : public Product {
       const ProductShape& s = parts_[group.begin].shape;
       tasks_ += groups * s.pixel_blocks * s.filter_blocks;
     }
+    if (tasks_ > 0 && !in_place_)
+      form_ = plan_form(filters, packed_elements_ * kItem, form_layout(filters),
+                        static_cast<double>(parts_[0].gather.pixels()));
   }
 
   void bind(void* source, void* result) override {
@@ -379,16 +383,21 @@ class PixelProduct : public Product {
 
   void run(const FilterView& filters, const Epilogue& epilogue) override {
     if (tasks_ == 0) return;
-    const Buffer memory(workspace_bytes());
-    T* packed = memory.as<T>();
-    char* scratch = static_cast<char*>(memory.data()) + packed_elements_ * static_cast<int64_t>(sizeof(T));
+    const auto filters_of = [&](const ProductPart& part, void* packed) {
+      return ProductFilters<T>{filters, by_channel_, groups_,
+                               packed ? static_cast<T*>(packed) + part.first_element : nullptr};
+    };
+    const FilterForm kept = kept_form(machine_, form_, filters, [&](void* packed) {
+      for (const ProductPart& part : parts_) filters_of(part, packed).pack_all(machine_, part);
+      return true;
+    });
+    const Buffer memory(kept ? machine_.threads * scratch_ : workspace_bytes());
+    char* scratch = memory.as<char>();
+    void* packed = kept ? kept->data() : packs_first_ ? scratch + machine_.threads * scratch_ : nullptr;
+    if (!kept && packs_first_)
+      for (const ProductPart& part : parts_) filters_of(part, packed).pack_all(machine_, part);
     const int64_t channels = by_channel_ ? groups_ * filters.channels : filters.filters;
     const WideBias<T> bias(*machine_.table, epilogue, filters.dtype, channels);
-    const auto filters_of = [&](const ProductPart& part) {
-      return ProductFilters<T>{filters, by_channel_, groups_, packed + part.first_element};
-    };
-    for (const ProductPart& part : parts_)
-      if (packs_filters_first(part.shape)) filters_of(part).pack_all(machine_, part);
     parallel_for(tasks_, work_, machine_.threads, [&](int64_t task, int worker) {
       static thread_local TaskLists<T> lists;
       const auto after = std::upper_bound(part_groups_.begin(), part_groups_.end(), task,
@@ -397,7 +406,7 @@ class PixelProduct : public Product {
       for (std::size_t i = group.begin; i < group.end; ++i) {
         const ProductPart& part = parts_[i];
         Carver carver(scratch + worker * scratch_);
-        PixelTask<T>(machine_, part, filters_of(part), epilogue, bias.data,
+        PixelTask<T>(machine_, part, filters_of(part, packed), epilogue, bias.data,
                      carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - group.first_task)
             .run();
       }
@@ -405,14 +414,14 @@ class PixelProduct : public Product {
   }
 
   int64_t workspace_bytes() const override {
-    return packed_elements_ * static_cast<int64_t>(sizeof(T)) + machine_.threads * scratch_;
+    return machine_.threads * scratch_ + (packs_first_ ? packed_elements_ * kItem : 0);
   }
   std::vector<Figure> figures() const override {
     return parts_.empty() ? std::vector<Figure>{} : figures_of(parts_[0].shape.cut.gemm);
   }
 
  private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
+  static constexpr int64_t kItem = sizeof(T), kLine = 64 / kItem;
 
   static bool same_positions(const PixelGather& a, const PixelGather& b) {
     for (int i = 0; i < kAxes; ++i)
@@ -429,13 +438,34 @@ class PixelProduct : public Product {
     part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
     part.same_pixels = leader && packs_alike(parts_.back().shape, part.shape);
     const ProductShape& s = part.shape;
-    if (packs_filters_first(s)) packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
+    packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
+    in_place_ |= s.filters_in_place;
+    packs_first_ |= packs_filters_first(s);
     Carver measure;
     carve_pixel_scratch<T>(&measure, s, kernels_);
     scratch_ = std::max(scratch_, measure.used());
     const double results = static_cast<double>(part.gather.pixels() * groups_ * s.lines);
     work_ += results * (2 * kNsPerFlop * static_cast<double>(s.order.count()) + kNsPerElement);
     parts_.push_back(std::move(part));
+  }
+
+  // All that packing the filters looks at.
+  std::vector<int64_t> form_layout(const FilterView& w) const {
+    std::vector<int64_t> numbers{reinterpret_cast<std::intptr_t>(machine_.table),
+                                 by_channel_,
+                                 groups_,
+                                 w.filters,
+                                 w.channels,
+                                 w.taps,
+                                 static_cast<int64_t>(w.dtype)};
+    for (const ProductPart& part : parts_) {
+      const ProductShape& s = part.shape;
+      const std::vector<int64_t>& taps = part.gather.kernel_tap;
+      numbers.insert(numbers.end(), {part.first_element, s.pixels_are_rows, s.order.channels, s.order.taps,
+                                     s.order.tap_step, s.cut.gemm.depth, s.lines});
+      numbers.insert(numbers.end(), taps.begin(), taps.end());
+    }
+    return numbers;
   }
 
   // Whether all channels are packed at once, and into the same planes.
@@ -455,7 +485,9 @@ class PixelProduct : public Product {
   std::vector<ProductPart> parts_;
   std::vector<PartGroup> part_groups_;
   int64_t packed_elements_ = 0, tasks_ = 0, scratch_ = 0;
+  bool in_place_ = false, packs_first_ = false;
   double work_ = 0;
+  FormPlan form_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/integers.h"
+#include "cpu/filter_forms.h"
 #include "cpu/implicit_gemm.h"
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
@@ -343,6 +344,8 @@ class WinogradProduct : public Product {
     Carver measure;
     carve_scratch(&measure, shape_, kernels_);
     scratch_ = measure.used();
+    form_ = plan_form(filters, mapped_bytes(), form_layout(filters),
+                      static_cast<double>(shape_.tiles.pixels() * shape_.streams()) / kWinogradTaps);
   }
 
   void bind(void* source, void* result) override {
@@ -351,9 +354,16 @@ class WinogradProduct : public Product {
   }
 
   void run(const FilterView& filters, const Epilogue& epilogue) override {
-    if (!filters_in_range(machine_, filters)) return multiply_pixels(gather_, filters, epilogue);
+    const auto map = [&](void* to) {
+      if (!filters_in_range(machine_, filters)) return false;
+      map_filters(machine_, shape_, filters, by_channel_, groups_, mapped_at(to));
+      return true;
+    };
+    const FilterForm mapped = form_of(machine_, form_, filters, map);
+    if (!mapped) return multiply_pixels(gather_, filters, epilogue);
     const std::vector<int64_t> others = images_out_of_range(machine_, gather_.source);
-    if (static_cast<int64_t>(others.size()) < gather_.source.batch) multiply_tiles(filters, epilogue);
+    if (static_cast<int64_t>(others.size()) < gather_.source.batch)
+      multiply_tiles(mapped_at(mapped->data()), epilogue);
     for (const int64_t n : others) {
       PixelGather one = gather_;
       one.source.batch = one.result.batch = 1;
@@ -375,12 +385,10 @@ class WinogradProduct : public Product {
     pixel_product(machine_, {g}, filters, by_channel_, groups_)->run(filters, epilogue);
   }
 
-  void multiply_tiles(const FilterView& filters, const Epilogue& epilogue) const {
+  void multiply_tiles(const MappedFilters& mapped, const Epilogue& epilogue) const {
     const WinogradShape& s = shape_;
-    const Buffer packed(mapped_bytes()), workspace(scratch_ * machine_.threads);
-    const MappedFilters mapped = lay_out_filters(s, kernels_, packed.as<float>());
-    map_filters(machine_, s, filters, by_channel_, groups_, mapped);
-    const WideBias<float> bias(*machine_.table, epilogue, filters.dtype, groups_ * s.lines);
+    const Buffer workspace(scratch_ * machine_.threads);
+    const WideBias<float> bias(*machine_.table, epilogue, gather_.result.dtype, groups_ * s.lines);
     const int64_t filter_block = s.pixels_are_rows ? s.blocking.gemm.cols : s.blocking.gemm.rows;
     const int64_t filter_blocks = ceil_div(s.lines, filter_block), blocks = s.blocking.planes.blocks;
     const double tiles = static_cast<double>(s.tiles.pixels() * s.streams()),
@@ -397,8 +405,33 @@ class WinogradProduct : public Product {
                  });
   }
 
+  MappedFilters mapped_at(void* data) const {
+    return lay_out_filters(shape_, kernels_, static_cast<float*>(data));
+  }
+
+  // All that map_filters looks at.
+  std::vector<int64_t> form_layout(const FilterView& w) const {
+    const WinogradShape& s = shape_;
+    std::vector<int64_t> numbers{reinterpret_cast<std::intptr_t>(machine_.table),
+                                 s.m,
+                                 s.pixels_are_rows,
+                                 s.channels,
+                                 s.outer,
+                                 s.lines,
+                                 s.blocking.channels,
+                                 s.blocking.gemm.depth,
+                                 by_channel_,
+                                 groups_,
+                                 w.filters,
+                                 w.channels,
+                                 w.taps,
+                                 static_cast<int64_t>(w.dtype)};
+    numbers.insert(numbers.end(), s.kernel_tap.begin(), s.kernel_tap.end());
+    return numbers;
+  }
+
   int64_t mapped_bytes() const {
-    const MappedFilters mapped = lay_out_filters(shape_, kernels_, nullptr);
+    const MappedFilters mapped = mapped_at(nullptr);
     return groups_ * mapped.chunks * mapped.chunk * static_cast<int64_t>(sizeof(float));
   }
 
@@ -409,6 +442,7 @@ class WinogradProduct : public Product {
   PixelGather gather_;
   WinogradShape shape_;
   int64_t scratch_ = 0;
+  FormPlan form_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cpu/convolution.h"
 #include "cpu/cpu_features.h"
 #include "cpu/dispatch.h"
+#include "cpu/filter_forms.h"
 #include "cpu/parallel.h"
 #include "python/array.h"
 #include "python/backend_factory.h"
@@ -97,6 +98,7 @@ py::dict cache_info() {
   d["hits"] = s.hits;
   d["misses"] = s.misses;
   d["calls_kept"] = cpu::kept_calls();
+  d["filter_bytes_kept"] = cpu::kept_form_bytes();
   return d;
 }
 
@@ -105,6 +107,7 @@ py::dict cache_info() {
 void bind_runtime(py::module_& m) {
   const std::int64_t memory = cpu::usable_memory();
   set_pool_limits(memory / 4, memory);
+  cpu::limit_kept_forms(memory / 16);
   cpu::active_table();  // an unknown FASTCONV_ISA fails at import, not in the middle of a call
   m.def("set_num_threads",
         [](const py::object& n) { cpu::set_num_threads(read_thread_count("set_num_threads", n)); });
@@ -123,6 +126,7 @@ void bind_runtime(py::module_& m) {
   m.attr("cpu_backend") = py::capsule(&cpu::backend(), kCpuBackend);
   m.def("clear_cache", [] {
     cpu::forget_calls();
+    cpu::forget_forms();
     clear_pool();
   });
   m.def("cache_info", &cache_info);

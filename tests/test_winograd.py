@@ -39,14 +39,30 @@ SHAPES: list[dict[str, Any]] = [
         "stride": (2, 1, 1),
         "dilation": (3, 1, 1),
     },
+    {"x": (2, 9, 12, 11), "w": (10, 9, 5, 5), "padding": 2, "note": "pieces with taps that are none"},
+    {"x": (3, 20, 17, 16), "w": (34, 10, 4, 7), "padding": ((0, 3), (5, 1)), "groups": 2},
+    {"x": (1, 2, 41, 14), "w": (5, 2, 9, 9), "padding": "same", "activation": "relu"},
+    {"x": (2, 3, 8, 12, 13), "w": (4, 3, 3, 5, 6), "padding": (1, 2, 3), "note": "pieces of outer taps"},
+    {"x": (1, 2, 40, 39), "w": (3, 2, 31, 31), "padding": 15, "note": "121 pieces"},
+]
+STRIDED = [
+    ConvCase(**shape, data_format=data_format)
+    for shape in (
+        {"x": (2, 3, 31, 39), "w": (20, 3, 11, 11), "stride": 4, "padding": 2},
+        {"x": (2, 16, 15, 12), "w": (9, 16, 3, 4), "stride": (2, 1), "padding": 1, "note": "phases"},
+        {"x": (1, 5, 20, 23), "w": (9, 5, 6, 5), "stride": (1, 7), "padding": 2, "note": "more than taps"},
+    )
+    for data_format in FORMATS
 ]
 CASES = [ConvCase(**shape, data_format=data_format) for shape in SHAPES for data_format in FORMATS]
 TRANSPOSED = [
-    ConvTransposeCase(x=(2, 24, 10, 11), w=(24, 16, 3, 3), padding=1, data_format=data_format)
+    ConvTransposeCase(x=(2, 24, 10, 11), w=(24, 16, size, size), padding=1, data_format=data_format)
+    for size in (3, 5)
     for data_format in FORMATS
 ]
 MODES = [
-    ConvCase(x=(1, 16, 9, 8), w=(16, 16, 3, 3), padding=2, padding_mode=mode, data_format=data_format)
+    ConvCase(x=(1, 16, 9, 8), w=(16, 16, size, size), padding=2, padding_mode=mode, data_format=data_format)
+    for size in (3, 5)
     for mode in ("reflect", "replicate", "circular")
     for data_format in FORMATS
 ]
@@ -68,7 +84,7 @@ def exact_result(case: ConvCase, dtype: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("case", [*CASES, *TRANSPOSED, *MODES], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [*CASES, *STRIDED, *TRANSPOSED, *MODES], ids=lambda case: case.id)
 def test_results(case, tile, isa):
     x, w, b = case.arrays(np.float32)
     function, keywords = getattr(fc, name_of(case)), forced(case, tile)
@@ -131,8 +147,10 @@ def test_sixteen_bits(dtype, data_format, isa):
 
 
 @pytest.mark.parametrize("kind", ["normal", "rectified", "positive"])
-@pytest.mark.parametrize("channels", [16, 24, 64, 320])
-def test_highest_is_as_good_as_numpys_product(channels, kind, isa):
+@pytest.mark.parametrize(
+    ("channels", "size"), [(16, 3), (24, 3), (64, 3), (320, 3), (9, 4), (6, 5), (24, 5), (2, 9)]
+)
+def test_highest_is_as_good_as_numpys_product(channels, size, kind, isa):
     """Where the sums are short, NumPy's errors are smallest and the maps' weigh most."""
     rng = np.random.default_rng(channels)
 
@@ -142,10 +160,10 @@ def test_highest_is_as_good_as_numpys_product(channels, kind, isa):
 
     x, w, dy = (
         draw(1, channels, 33, 32),
-        rng.standard_normal((16, channels, 3, 3), np.float32),
+        rng.standard_normal((16, channels, size, size), np.float32),
         draw(1, 16, 33, 32),
     )
-    keywords = {"padding": 1}
+    keywords = {"padding": "same"}
     numpys = reference.im2col_conv_grad(dy, x, w, input_form="im2col", **keywords)
     exact = reference.im2col_conv_grad(*exact_inputs(dy, x, w), input_form="im2col", **keywords)
     actual = fc.grad.conv2d(dy, x, w, algorithm="winograd", **keywords)
@@ -233,23 +251,20 @@ def test_it_is_chosen_where_it_costs_less():
     assert route((1, 64, 56, 56), (64, 64, 3, 3), dtype="float64") == "implicit_gemm"
     assert route((1, 64, 56, 56), (64, 64, 3, 3), stride=2) == "implicit_gemm"
     assert route((1, 64, 56, 56), (64, 1, 3, 3), groups=64) == "direct"
+    assert route((1, 64, 48, 48), (32, 64, 9, 9)) == "winograd"
+    assert route((1, 96, 27, 27), (256, 96, 5, 5)) == "winograd"
+    assert route((1, 64, 28, 28), (64, 64, 4, 4)) == "implicit_gemm"
 
 
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (
-            ConvCase(x=(1, 16, 9, 9), w=(16, 16, 3, 3), stride=2),
-            "kernels of 3x3 at stride 1 without dilation",
-        ),
-        (
-            ConvCase(x=(1, 16, 9, 9), w=(16, 16, 3, 3), dilation=2),
-            "kernels of 3x3 at stride 1 without dilation",
-        ),
-        (ConvCase(x=(1, 16, 9, 9), w=(16, 16, 5, 5)), "kernels of 3x3 at stride 1 without dilation"),
-        (ConvCase(x=(1, 16, 9), w=(16, 16, 3)), "kernels of 3x3 at stride 1 without dilation"),
-        (ConvCase(x=(1, 16, 20, 9, 9), w=(16, 16, 17, 3, 3)), "kernels of up to 16 along the depth"),
-        (ConvCase(x=(1, 15, 9, 9), w=(16, 15, 3, 3)), "from 16 channels to sum up over on"),
+        (ConvCase(x=(1, 16, 9, 9), w=(16, 16, 3, 3), dilation=2), "kernels of 3x3 and more without dilation"),
+        (ConvCase(x=(1, 16, 9, 9), w=(16, 16, 5, 2)), "kernels of 3x3 and more without dilation"),
+        (ConvCase(x=(1, 16, 9), w=(16, 16, 3)), "kernels of 3x3 and more without dilation"),
+        (ConvCase(x=(1, 1, 40, 40), w=(1, 1, 34, 34)), "kernels that fall into up to 128 pieces of 3x3"),
+        (ConvCase(x=(1, 15, 9, 9), w=(16, 15, 3, 3)), "from 144 terms to sum up over on"),
+        (ConvCase(x=(1, 5, 9, 9), w=(16, 5, 5, 5)), "from 144 terms to sum up over on"),
     ],
     ids=lambda value: value.id if isinstance(value, ConvCase) else "",
 )
@@ -268,7 +283,9 @@ def test_errors_of_types_and_gradients():
     with pytest.raises(ValueError, match="input gradients with padding_mode='zeros' only"):
         fc.grad.conv2d(dy, x, w, padding=1, padding_mode="reflect", algorithm="winograd")
     small = x[:, :, :2, :]
-    with pytest.raises(ValueError, match="input gradients of 3x3 pixels and more only"):
+    with pytest.raises(ValueError, match="input gradients of the kernel's size and more only"):
         fc.grad.conv2d(fc.conv2d(small, w, padding=1), small, w, padding=1, algorithm="winograd")
+    with pytest.raises(ValueError, match="input gradients at stride 1 along the two inner axes only"):
+        fc.grad.conv2d(fc.conv2d(x, w, stride=2), x, w, stride=2, algorithm="winograd")
     with pytest.raises(ValueError, match="from 256 tiles of 2x2 to sum up over on"):
         fc.grad.conv2d(fc.conv2d(x, w), x, w, algorithm="winograd")

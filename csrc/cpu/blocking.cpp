@@ -127,13 +127,13 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
 }
 
 WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, const PixelGather& tiles,
-                                int64_t streams, int64_t filters, int64_t channels, int64_t outer,
+                                int64_t streams, int64_t filters, int64_t channels, int64_t pieces,
                                 int64_t products, bool pixels_are_rows, const CacheSizes& caches,
                                 int threads) {
   WinogradBlocking w;
   GemmBlocking& b = w.gemm;
-  w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / outer);
-  b.depth = w.channels * outer;
+  w.channels = even_part(channels, deepest_chunk(k, element_bytes, caches) / pieces);
+  b.depth = w.channels * pieces;
   const int64_t filter_step = pixels_are_rows ? k.nr : k.mr;
   // Mapped tiles and accumulators pass through L2 once a chunk whatever the block. What a block repeats is to
   // map its tiles for each block of filters and to read its filters for each block of tiles.
@@ -145,9 +145,11 @@ WinogradBlocking block_winograd(const GemmKernels& k, int64_t element_bytes, con
   budget.positions = std::max(room / std::max(filters, b.depth), kLeastPositions) / k.nr * k.nr;
   int64_t filter_block =
       round_up(even_part(filters, std::max(room / budget.positions, kLeastFilters)), filter_step);
-  w.planes = lay_out_planes(tiles, k, filters, budget);
-  share_out(k, tiles, filters, filters, 2 * filter_step, filter_step, wanted_tasks(threads), products,
-            &budget, &w.planes, &filter_block);
+  // Products as the layout counts them: with each element that a tile reads.
+  const int64_t lines = ceil_div(filters * streams * pieces, tiles.taps());
+  w.planes = lay_out_planes(tiles, k, lines, budget);
+  share_out(k, tiles, filters, lines, 2 * filter_step, filter_step, wanted_tasks(threads), products, &budget,
+            &w.planes, &filter_block);
   const int64_t positions = round_up(w.planes.positions, k.nr);
   b.rows = pixels_are_rows ? positions : filter_block;
   b.cols = pixels_are_rows ? filter_block : positions;

@@ -48,14 +48,14 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& kernels, int64_t elemen
                                       const CacheSizes& caches, int threads, const PlaneBlocking* like);
 
 // Winograd's products: `streams` of them in each task, all over the same block of tiles and filters, whose
-// accumulators share L2. Chunks hold whole channels, each `outer` times.
+// accumulators share L2. Chunks hold whole channels, each `pieces` times.
 struct WinogradBlocking {
   GemmBlocking gemm;
   int64_t channels;  // of a chunk
   PlaneLayout planes;
 };
 WinogradBlocking block_winograd(const GemmKernels& kernels, int64_t element_bytes, const PixelGather& tiles,
-                                int64_t streams, int64_t filters, int64_t channels, int64_t outer,
+                                int64_t streams, int64_t filters, int64_t channels, int64_t pieces,
                                 int64_t products, bool pixels_are_rows, const CacheSizes& caches,
                                 int threads);
 

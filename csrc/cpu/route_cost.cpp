@@ -4,6 +4,7 @@
 
 #include "core/integers.h"
 #include "cpu/blocking.h"
+#include "cpu/winograd_tiles.h"
 
 namespace fastconv::cpu {
 namespace {
@@ -21,6 +22,7 @@ constexpr double kChain = 32;                               // terms summed up b
 constexpr double kFilterBlock = 256, kGradientBlock = 128;  // tiles are mapped again for each block
 constexpr double kImagesPerFilters = 4;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
+constexpr double kWinogradLoss = 1.15;   // ends of panels, and sums that pass through L2 once a chunk
 
 constexpr double kMultiplyAddsPerCycle = 32;  // of AVX-512, which all machines with tiles have
 constexpr double kTileLoss = 1.25;            // halos, ends of panels, and loads that a product waits for
@@ -41,6 +43,11 @@ Sides sides_of(const ConvProblem& p, Direction direction) {
 
 }  // namespace
 
+int64_t winograd_pieces(const ConvProblem& p) {
+  return p.kernel[0] * winograd_stretches(p.kernel[1], p.stride[1]) *
+         winograd_stretches(p.kernel[2], p.stride[2]);
+}
+
 int64_t winograd_tiles(const ConvProblem& p, int m) {
   return p.batch * p.output[0] * ceil_div(p.output[1], m) * ceil_div(p.output[2], m);
 }
@@ -54,16 +61,16 @@ double product_cost(const ConvProblem& p, Direction direction) {
 double winograd_cost(const ConvProblem& p, Direction direction, int m) {
   const Sides side = sides_of(p, direction);
   const MapCosts map = map_costs(m);
-  const double streams = (m + 2.0) * (m + 2.0), outer = static_cast<double>(p.kernel[0]);
-  const double pairs = side.terms * side.sums * outer;
+  const double streams = (m + 2.0) * (m + 2.0), pieces = static_cast<double>(winograd_pieces(p));
+  const double pairs = side.terms * side.sums * pieces;
   if (direction == Direction::weight_gradient) {
-    const double maps = outer * (side.terms * std::ceil(side.sums / kGradientBlock) * map.read +
-                                 side.sums * std::ceil(side.terms / kGradientBlock) * map.write);
-    const double tile = streams * pairs * (1 + kAddToSums / kChain) + kGradientMaps * maps;
+    const double maps = pieces * (side.terms * std::ceil(side.sums / kGradientBlock) * map.read +
+                                  side.sums * std::ceil(side.terms / kGradientBlock) * map.write);
+    const double tile = streams * pairs * (1 + kAddToSums / kChain) * kWinogradLoss + kGradientMaps * maps;
     return static_cast<double>(winograd_tiles(p, m)) * tile + pairs * map.filter;
   }
-  const double terms = side.terms * outer;
-  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChain) * kAddToSums) +
+  const double terms = side.terms * pieces;
+  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChain) * kAddToSums) * kWinogradLoss +
                       terms * std::ceil(side.sums / kFilterBlock) * map.read + side.sums * map.write;
   const auto& size = direction == Direction::forward ? p.output : p.input;
   return tiles_of(size, m) * tile + pairs * map.filter / kImagesPerFilters;

@@ -17,6 +17,9 @@ double winograd_cost(const ConvProblem& p, Direction direction, int m);
 // Products on tiles of values in so many parts: forward or input gradient.
 double tile_gemm_cost(const ConvProblem& p, Direction direction, int parts);
 
+// Pieces of 3x3 that Winograd's tiles cut a kernel into.
+int64_t winograd_pieces(const ConvProblem& p);
+
 // Tiles of all images: what the weight gradient of winograd sums up over.
 int64_t winograd_tiles(const ConvProblem& p, int m);
 

@@ -6,6 +6,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 #include "cpu/tile_product.h"
+#include "cpu/winograd_tiles.h"
 
 namespace fastconv::cpu {
 
@@ -51,23 +52,26 @@ Refusal refuse_direct(const ConvProblem& p) {
 // Winograd's maps cost some of the bits that shorter sums win back. Measured against NumPy's im2col and BLAS
 // on normal, rectified and positive data, in chains of 32: the error of tiles of 2 is 1.9 times as large
 // with one channel, 1.6 with 8, and from 16 on at most 1.4 on images of 5x5 pixels and more (1.7 on 4x4 with
-// few filters, which never cost less this way); that of the weight gradient 2.4 times with 8 tiles to sum up
-// over, and at most 1.5 from 225 on. Tiles of 4 have errors of up to 3e-6.
-constexpr int64_t kLeastTermsOfHighest = 16, kLeastTilesOfHighest = 256;
-constexpr int64_t kMostOuterTaps = 16;
+// few filters, which never cost less this way), as it is for larger kernels with as many terms; that of the
+// weight gradient 2.4 times with 8 tiles to sum up over, and at most 1.5 from 225 on. Tiles of 4 have errors
+// of up to 3e-6.
+constexpr int64_t kLeastTermsOfHighest = 16 * kWinogradTaps, kLeastTilesOfHighest = 256;
 
 Refusal refuse_winograd(const ConvProblem& p, Direction direction, Dtype dtype, Precision precision) {
   const bool gradient = direction == Direction::input_gradient;
-  if (p.kernel[1] != 3 || p.kernel[2] != 3 || p.stride[1] != 1 || p.stride[2] != 1 || p.dilation[1] != 1 ||
-      p.dilation[2] != 1)
-    return {"winograd serves kernels of 3x3 at stride 1 without dilation along the two inner axes only"};
-  if (p.kernel[0] > kMostOuterTaps)
-    return {"winograd serves kernels of up to ", kMostOuterTaps, " along the depth"};
+  for (const int a : {1, 2}) {
+    if (p.kernel[a] < 3 || p.dilation[a] != 1)
+      return {"winograd serves kernels of 3x3 and more without dilation along the two inner axes only"};
+    if (gradient && p.stride[a] != 1)
+      return {"winograd serves input gradients at stride 1 along the two inner axes only"};
+    if (gradient && p.input[a] < p.kernel[a])
+      return {"winograd serves input gradients of the kernel's size and more only"};
+  }
+  if (winograd_pieces(p) > kMostPieces)
+    return {"winograd serves kernels that fall into up to ", kMostPieces, " pieces of 3x3"};
   if (compute_dtype(dtype) == Dtype::float64) return {"winograd serves float32, float16 and bfloat16 only"};
   if (gradient && p.mode != PaddingMode::zeros)
     return {"winograd serves input gradients with padding_mode='zeros' only"};
-  if (gradient && (p.input[1] < 3 || p.input[2] < 3))
-    return {"winograd serves input gradients of 3x3 pixels and more only"};
   if (precision != Precision::highest) return {};
   if (direction == Direction::weight_gradient) {
     if (winograd_tiles(p, 2) < kLeastTilesOfHighest)
@@ -76,9 +80,9 @@ Refusal refuse_winograd(const ConvProblem& p, Direction direction, Dtype dtype, 
     return {};
   }
   const int64_t terms = direction == Direction::forward ? p.channels_per_group() : p.filters_per_group();
-  if (p.kernel[0] * terms < kLeastTermsOfHighest)
+  if (p.taps() * terms < kLeastTermsOfHighest)
     return {"winograd keeps the promise of precision='highest' from ", kLeastTermsOfHighest,
-            " channels to sum up over on"};
+            " terms to sum up over on"};
   return {};
 }
 

@@ -1,6 +1,7 @@
 #include "cpu/winograd.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/integers.h"
 #include "cpu/filter_forms.h"
@@ -18,10 +19,11 @@ namespace {
 struct WinogradShape {
   int m;
   bool pixels_are_rows;
-  PixelGather tiles;
-  std::vector<int64_t> kernel_tap;  // of each outer tap, the 3x3 in reading order
+  WinogradTiles tiles;
   WinogradBlocking blocking;
-  int64_t channels, outer, lines;  // of one group
+  int64_t channels, lines;  // of one group
+
+  int64_t pieces() const { return static_cast<int64_t>(tiles.pieces.size()); }
 
   int64_t streams() const { return int64_t{m + 2} * (m + 2); }
 };
@@ -86,8 +88,10 @@ void map_filters(const Machine& machine, const WinogradShape& s, const FilterVie
                  int64_t groups, const MappedFilters& mapped) {
   const GemmKernels& k = kernels_of<float>(*machine.table);
   const int64_t step = s.pixels_are_rows ? k.nr : 4 * k.mr, blocks = ceil_div(s.lines, step);
-  const int64_t stream = stream_stride(step * (s.pixels_are_rows ? s.blocking.gemm.depth : k.row_pitch));
-  const Buffer workspace(machine.threads * kWinogradTaps * stream * static_cast<int64_t>(sizeof(float)));
+  // A stream for each tap of the kernel, and one of zeros: [line][channel] or [channel][line].
+  const int64_t lanes = round_up(s.blocking.channels, k.nr), stream = stream_stride(step * lanes);
+  const int64_t streams = w.taps + 1;
+  const Buffer workspace(machine.threads * streams * stream * static_cast<int64_t>(sizeof(float)));
   const int64_t filter_step = w.channels * w.taps;
   const int64_t line_step = by_channel ? w.taps : filter_step,
                 channel_step = by_channel ? filter_step : w.taps;
@@ -96,33 +100,38 @@ void map_filters(const Machine& machine, const WinogradShape& s, const FilterVie
   parallel_for(groups * mapped.chunks * blocks, work, machine.threads, [&](int64_t task, int worker) {
     const int64_t group = task / (mapped.chunks * blocks), chunk = task / blocks % mapped.chunks;
     const int64_t first = task % blocks * step, lines = std::min(step, s.lines - first);
-    const int64_t channels = chunk_channels(s, chunk), depth = channels * s.outer;
-    const PanelLayout layout =
-        s.pixels_are_rows ? PanelLayout::columns(k, depth) : PanelLayout::rows(k, s.lines);
-    float* taps = workspace.as<float>() + worker * kWinogradTaps * stream;
-    const int64_t origin = group * (w.filters / groups) * filter_step + first * line_step +
-                           chunk * s.blocking.channels * channel_step;
-    int64_t offsets[kWinogradTaps];
-    for (int64_t outer = 0; outer < s.outer; ++outer) {
-      const int64_t* kernel_tap = s.kernel_tap.data() + outer * kWinogradTaps;
-      const int64_t first_tap = kernel_tap[0] / kWinogradTaps * kWinogradTaps;
-      for (int64_t t = 0; t < kWinogradTaps; ++t) offsets[t] = (kernel_tap[t] - first_tap) * stream;
-      float* to = taps + outer * channels * layout.depth_stride;
-      const char* from = element(static_cast<const void*>(w.data), w.dtype, origin + first_tap);
-      if (s.pixels_are_rows) {
-        for (int64_t c = 0; c < channels; ++c)
-          copy({element(from, w.dtype, c * channel_step), line_step, 1, to + c * layout.depth_stride,
-                layout.line_stride, stream, lines, kWinogradTaps, false});
-      } else {
-        for (int64_t l = 0; l < lines; ++l)
-          copy({element(from, w.dtype, l * line_step), channel_step, 1, to + l * layout.line_stride,
-                layout.depth_stride, stream, channels, kWinogradTaps, false});
-      }
+    const int64_t channels = chunk_channels(s, chunk), depth = channels * s.pieces();
+    float* taps = workspace.as<float>() + worker * streams * stream;
+    std::fill_n(taps + w.taps * stream, stream, 0.0f);
+    const char* from = element(static_cast<const void*>(w.data), w.dtype,
+                               group * (w.filters / groups) * filter_step + first * line_step +
+                                   chunk * s.blocking.channels * channel_step);
+    if (s.pixels_are_rows) {
+      for (int64_t c = 0; c < channels; ++c)
+        copy({element(from, w.dtype, c * channel_step), line_step, 1, taps + c * k.nr, 1, stream, lines,
+              w.taps, false});
+    } else {
+      for (int64_t l = 0; l < lines; ++l)
+        copy({element(from, w.dtype, l * line_step), channel_step, 1, taps + l * lanes, 1, stream, channels,
+              w.taps, false});
     }
     float* to = mapped.data + (group * mapped.chunks + chunk) * mapped.chunk +
                 first * (s.pixels_are_rows ? depth : k.row_pitch);
-    machine.table->winograd[s.m / 4].filter(
-        {taps, offsets, 0, to, mapped.product, 0, 1, s.pixels_are_rows ? k.nr * depth : lines * k.row_pitch});
+    for (const WinogradPiece& piece : s.tiles.pieces) {
+      int64_t offsets[kWinogradTaps];
+      for (int64_t t = 0; t < kWinogradTaps; ++t)
+        offsets[t] = (piece.tap[t] == kNoTap ? w.taps : piece.tap[t]) * stream;
+      // What fills up the last vector lies where the next piece comes, or behind the row.
+      if (s.pixels_are_rows) {
+        machine.table->winograd[s.m / 4].filter(
+            {taps, offsets, 0, to, mapped.product, 0, 1, channels * k.nr});
+        to += channels * k.nr;
+      } else {
+        machine.table->winograd[s.m / 4].filter(
+            {taps, offsets, lanes, to, mapped.product, k.row_pitch, lines, channels});
+        to += channels;
+      }
+    }
   });
 }
 
@@ -148,11 +157,12 @@ class TileTask {
   void run(int64_t group, int64_t block, int64_t first_filter, int64_t filters) {
     first_channel_ = group * s_.lines + first_filter;
     filters_ = filters;
-    cut_into_segments(s_.tiles, planes_, block, &segments_);
+    cut_into_segments(s_.tiles.gather, planes_, block, &segments_);
     list_lines();
+    list_elements();
     const GemmBlocking& b = s_.blocking.gemm;
     for (int64_t chunk = 0; chunk < mapped_filters_.chunks; ++chunk) {
-      const int64_t channels = chunk_channels(s_, chunk), depth = channels * s_.outer;
+      const int64_t channels = chunk_channels(s_, chunk), depth = channels * s_.pieces();
       map_tiles(group * s_.channels + chunk * s_.blocking.channels, channels, depth);
       const float* filter =
           mapped_filters_.of(group, chunk) + first_filter * (s_.pixels_are_rows ? depth : kernels_.row_pitch);
@@ -193,23 +203,31 @@ class TileTask {
     if (!s_.pixels_are_rows) panels_of(planes_, segments_, kernels_.nr, &panels_);
   }
 
-  // Packs the tiles' pixels for some channels and maps them; element (outer tap, channel) is the reduction.
+  // Where in the planes each piece finds the elements that it reads.
+  void list_elements() {
+    const int64_t all = s_.tiles.gather.taps(), side = s_.m + 2, step = lanes_ ? lanes_ : 1;
+    std::vector<int64_t> place(static_cast<std::size_t>(all));
+    feature_offsets(planes_, all, 0, 0, all, place.data());
+    offsets_.clear();
+    for (const WinogradPiece& piece : s_.tiles.pieces)
+      for (int64_t i = 0; i < side; ++i)
+        for (int64_t j = 0; j < side; ++j)
+          offsets_.push_back(step * place[static_cast<std::size_t>(piece.first + i * s_.tiles.row + j)]);
+  }
+
+  // Packs the tiles' pixels for some channels and maps them; element (piece, channel) is the reduction.
   void map_tiles(int64_t first_channel, int64_t channels, int64_t depth) {
-    pack_planes(table_, s_.tiles, planes_, segments_, first_channel, channels, {lanes_, false},
+    pack_planes(table_, s_.tiles.gather, planes_, segments_, first_channel, channels, {lanes_, false},
                 scratch_.planes);
-    const int64_t streams = s_.streams(), step = lanes_ ? lanes_ : 1;
-    offsets_.resize(static_cast<std::size_t>(s_.outer * streams));
-    feature_offsets(planes_, s_.outer * streams, 0, 0, s_.outer * streams, offsets_.data());
-    for (int64_t& offset : offsets_) offset *= step;
-    for (int64_t outer = 0; outer < s_.outer; ++outer) {
-      const int64_t* offsets = offsets_.data() + outer * streams;
+    for (int64_t piece = 0; piece < s_.pieces(); ++piece) {
+      const int64_t* offsets = offsets_.data() + piece * s_.streams();
       if (s_.pixels_are_rows) {
         for (const TileRow& t : tile_rows_)
-          maps_.input({scratch_.planes + t.start * step, offsets, step,
-                       scratch_.mapped + t.row * kernels_.row_pitch + outer * channels, mapped_stride_,
+          maps_.input({scratch_.planes + t.start * lanes_, offsets, lanes_,
+                       scratch_.mapped + t.row * kernels_.row_pitch + piece * channels, mapped_stride_,
                        kernels_.row_pitch, t.count, channels});
       } else {
-        float* to = scratch_.mapped + outer * channels * kernels_.nr;
+        float* to = scratch_.mapped + piece * channels * kernels_.nr;
         for (const ColumnPanel& panel : panels_) {
           maps_.input({scratch_.planes + panel.start, offsets, planes_.copies() * planes_.elements, to,
                        mapped_stride_, kernels_.nr, channels, panel.columns});
@@ -321,12 +339,11 @@ WinogradShape shape_of(const Machine& machine, int m, const PixelGather& g, cons
   WinogradShape s;
   s.m = m;
   s.pixels_are_rows = channels_adjacent(g.result);
-  tile_gather(g, m, &s.tiles, &s.kernel_tap);
+  tile_gather(g, m, &s.tiles);
   s.channels = g.source.channels / groups;
-  s.outer = static_cast<int64_t>(g.axis[0].taps.size());
   s.lines = by_channel ? filters.channels : filters.filters / groups;
-  s.blocking = block_winograd(k, sizeof(float), s.tiles, s.streams(), s.lines, s.channels, s.outer, groups,
-                              s.pixels_are_rows, machine.caches, machine.threads);
+  s.blocking = block_winograd(k, sizeof(float), s.tiles.gather, s.streams(), s.lines, s.channels, s.pieces(),
+                              groups, s.pixels_are_rows, machine.caches, machine.threads);
   set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
   return s;
 }
@@ -345,12 +362,13 @@ class WinogradProduct : public Product {
     carve_scratch(&measure, shape_, kernels_);
     scratch_ = measure.used();
     form_ = plan_form(filters, mapped_bytes(), form_layout(filters),
-                      static_cast<double>(shape_.tiles.pixels() * shape_.streams()) / kWinogradTaps);
+                      static_cast<double>(shape_.tiles.gather.pixels() * shape_.streams() * shape_.pieces()) /
+                          static_cast<double>(filters.taps));
   }
 
   void bind(void* source, void* result) override {
     gather_.bind(source, result);
-    shape_.tiles.bind(source, result);
+    shape_.tiles.gather.bind(source, result);
   }
 
   void run(const FilterView& filters, const Epilogue& epilogue) override {
@@ -391,8 +409,8 @@ class WinogradProduct : public Product {
     const WideBias<float> bias(*machine_.table, epilogue, gather_.result.dtype, groups_ * s.lines);
     const int64_t filter_block = s.pixels_are_rows ? s.blocking.gemm.cols : s.blocking.gemm.rows;
     const int64_t filter_blocks = ceil_div(s.lines, filter_block), blocks = s.blocking.planes.blocks;
-    const double tiles = static_cast<double>(s.tiles.pixels() * s.streams()),
-                 depth = static_cast<double>(s.channels * s.outer);
+    const double tiles = static_cast<double>(s.tiles.gather.pixels() * s.streams()),
+                 depth = static_cast<double>(s.channels * s.pieces());
     parallel_for(groups_ * blocks * filter_blocks,
                  2 * kNsPerFlop * tiles * depth * static_cast<double>(groups_ * s.lines), machine_.threads,
                  [&](int64_t task, int worker) {
@@ -416,7 +434,6 @@ class WinogradProduct : public Product {
                                  s.m,
                                  s.pixels_are_rows,
                                  s.channels,
-                                 s.outer,
                                  s.lines,
                                  s.blocking.channels,
                                  s.blocking.gemm.depth,
@@ -426,7 +443,8 @@ class WinogradProduct : public Product {
                                  w.channels,
                                  w.taps,
                                  static_cast<int64_t>(w.dtype)};
-    numbers.insert(numbers.end(), s.kernel_tap.begin(), s.kernel_tap.end());
+    for (const WinogradPiece& piece : s.tiles.pieces)
+      numbers.insert(numbers.end(), std::begin(piece.tap), std::end(piece.tap));
     return numbers;
   }
 

@@ -1,11 +1,11 @@
-// Winograd's minimal filtering for kernels of 3x3 at stride 1 along the two inner axes. A tile of m x m
-// outputs costs (m + 2)^2 multiplications for each pair of channels instead of 9 m^2: over all channels and
-// tiles these are (m + 2)^2 matrix products. What three linear maps cost beside them grows with the pixels
-// alone (kernels/winograd_transform.h has the formula and the source).
+// Winograd's minimal filtering for kernels of 3x3 along the two inner axes, and of pieces of 3x3
+// (cpu/winograd_tiles.h). A tile of m x m outputs costs (m + 2)^2 multiplications for each pair of channels
+// instead of 9 m^2: over all channels and tiles these are (m + 2)^2 matrix products. What three linear maps
+// cost beside them grows with the pixels alone (kernels/winograd_transform.h has the formula and the source).
 //
 // The pixels that tiles read are a gather of step m with m + 2 taps an axis, packed as planes and mapped in
 // each task; filters are mapped once; the products, one for each element of a mapped tile, are the
-// micro-kernel's. Further axes and their taps are part of the reduction.
+// micro-kernel's. Pieces, and the taps of a further axis, are part of the reduction.
 //
 // The maps add and subtract neighbours, so a value beyond 2^50 would drown the others of its tile, an Inf
 // spoil them, and values near float32's smallest would lose their bits: images and filters with such values

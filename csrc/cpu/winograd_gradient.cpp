@@ -14,12 +14,23 @@
 namespace fastconv::cpu {
 namespace {
 
+// Neighbours among a piece's taps that are neighbours in the kernel, too.
+struct TapRun {
+  int64_t first, count, kernel_tap;
+};
+
+struct ImagePiece {
+  PixelGather tiles;
+  PlaneLayout planes;
+  std::vector<TapRun> taps;
+};
+
 struct ImageShape {
   int m;
-  std::vector<PixelGather> x_tiles;  // of each outer tap
+  std::vector<ImagePiece> pieces;
   PixelGather dy_tiles;
   PlaneLayout dy_planes;
-  WinogradBlocking blocking;  // rows are filters, columns channels; the planes are x's
+  WinogradBlocking blocking;  // rows are filters, columns channels
   int64_t taps, features;     // of a channel, of a filter
   int64_t slices, slice_blocks;
 
@@ -39,10 +50,11 @@ int64_t column_stride(const ImageShape& s) {
 int64_t sum_stride(const ImageShape& s) { return stream_stride(s.blocking.gemm.rows * s.blocking.gemm.cols); }
 
 Scratch carve_scratch(Carver* carver, const ImageShape& s, const GemmKernels& k) {
-  const int64_t dy_planes = s.dy_planes.copies() * s.dy_planes.elements * s.blocking.gemm.rows,
-                x_planes = s.blocking.planes.copies() * s.blocking.planes.elements * k.nr;
+  int64_t planes = s.dy_planes.copies() * s.dy_planes.elements * s.blocking.gemm.rows;
+  for (const ImagePiece& piece : s.pieces)
+    planes = std::max(planes, piece.planes.copies() * piece.planes.elements * k.nr);
   Scratch r;
-  r.planes = carver->take<float>(std::max(dy_planes, x_planes));
+  r.planes = carver->take<float>(planes);
   r.dy = carver->take<float>(s.streams() * row_stride(s, k));
   r.x = carver->take<float>(s.streams() * column_stride(s));
   r.accumulators = carver->take<float>(s.streams() * sum_stride(s));
@@ -67,21 +79,21 @@ class GradientTask {
 
   // first_filter and first_channel count from the images' first; sums: dw[first_filter][first channel's
   // place].
-  void run(int64_t first_filter, int64_t filters, int64_t first_channel, int64_t channels, int64_t outer,
-           int64_t slice, float* sums) {
+  void run(int64_t first_filter, int64_t filters, int64_t first_channel, int64_t channels,
+           const ImagePiece& piece, int64_t slice, float* sums) {
     const int64_t begin = slice * s_.slice_blocks,
                   end = std::min(begin + s_.slice_blocks, s_.blocking.planes.blocks);
     const GemmBlocking& b = s_.blocking.gemm;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t tiles = map_dy(block, first_filter, filters);
-      map_x(block, first_channel, channels, outer, tiles);
+      map_x(block, first_channel, channels, piece, tiles);
       columns_.set_packed(channels, tiles, kernels_.nr);
       for (int64_t i = 0; i < s_.streams(); ++i)
         multiply_block<float>(kernels_, b, scratch_.dy + i * row_stride_, scratch_.x + i * column_stride_,
                               columns_, scratch_.accumulators + sum_offsets_[static_cast<std::size_t>(i)],
                               filters, tiles, block > begin);
     }
-    write_taps(filters, channels, outer, sums);
+    write_taps(filters, channels, piece, sums);
   }
 
  private:
@@ -109,10 +121,9 @@ class GradientTask {
   }
 
   // Columns: panels of channels, one row for each tile.
-  void map_x(int64_t block, int64_t first_channel, int64_t channels, int64_t outer, int64_t tiles) {
-    const PixelGather& gather = s_.x_tiles[static_cast<std::size_t>(outer)];
-    PlaneLayout planes = s_.blocking.planes;
-    planes.axis[0].copies = gather.axis[0].taps;  // outer taps differ in nothing else
+  void map_x(int64_t block, int64_t first_channel, int64_t channels, const ImagePiece& piece, int64_t tiles) {
+    const PixelGather& gather = piece.tiles;
+    const PlaneLayout& planes = piece.planes;
     cut_into_segments(gather, planes, block, &segments_);
     offsets_.resize(static_cast<std::size_t>(s_.streams()));
     feature_offsets(planes, s_.streams(), 0, 0, s_.streams(), offsets_.data());
@@ -131,16 +142,17 @@ class GradientTask {
     }
   }
 
-  void write_taps(int64_t filters, int64_t channels, int64_t outer, float* sums) {
+  void write_taps(int64_t filters, int64_t channels, const ImagePiece& piece, float* sums) {
     const int64_t nr = kernels_.nr;
     maps_.filter_adjoint({scratch_.accumulators, sum_offsets_.data(), 0, scratch_.taps, sum_stride_, 0, 1,
                           ceil_div(channels, nr) * nr * filters});
     const auto copy = copy_of<float>(table_);
     for (int64_t c = 0; c < channels; c += nr)
       for (int64_t f = 0; f < filters; ++f)
-        copy({scratch_.taps + (c * filters + f * nr), 1, sum_stride_,
-              sums + f * s_.features + c * s_.taps + outer * kWinogradTaps, s_.taps, 1,
-              std::min(nr, channels - c), kWinogradTaps, false});
+        for (const TapRun& run : piece.taps)
+          copy({scratch_.taps + run.first * sum_stride_ + c * filters + f * nr, 1, sum_stride_,
+                sums + f * s_.features + c * s_.taps + run.kernel_tap, s_.taps, 1, std::min(nr, channels - c),
+                run.count, false});
   }
 
   const KernelTable& table_;
@@ -154,34 +166,42 @@ class GradientTask {
   Columns columns_;
 };
 
+std::vector<TapRun> runs_of_taps(const WinogradPiece& piece) {
+  std::vector<TapRun> runs;
+  for (int64_t t = 0; t < kWinogradTaps; ++t) {
+    if (piece.tap[t] == kNoTap) continue;
+    if (!runs.empty() && runs.back().first + runs.back().count == t &&
+        runs.back().kernel_tap + runs.back().count == piece.tap[t])
+      ++runs.back().count;
+    else
+      runs.push_back({t, 1, piece.tap[t]});
+  }
+  return runs;
+}
+
 ImageShape shape_of(const Machine& machine, int m, const PixelGather& x, int64_t groups) {
   const GemmKernels& k = kernels_of<float>(*machine.table);
   const ImageView& dy = x.result;
   ImageShape s;
   s.m = m;
-  const auto outer = x.axis[0].taps.size();
-  for (std::size_t t = 0; t < outer; ++t) {
-    PixelGather one = x;
-    one.axis[0].taps = {x.axis[0].taps[t]};
-    one.kernel_tap.resize(kWinogradTaps);
-    PixelGather tiles;
-    std::vector<int64_t> kernel_tap;
-    tile_gather(one, m, &tiles, &kernel_tap);
-    s.x_tiles.push_back(std::move(tiles));
-  }
+  WinogradTiles tiles;
+  tile_gather(x, m, &tiles);
+  for (const WinogradPiece& piece : tiles.pieces)
+    s.pieces.push_back({piece_gather(tiles, piece, m), {}, runs_of_taps(piece)});
   s.dy_tiles = own_tiles(dy, m);
-  s.taps = kWinogradTaps * static_cast<int64_t>(outer);
+  s.taps = x.taps();
   const int64_t channels = x.source.channels / groups;
   s.features = channels * s.taps;
-  s.blocking =
-      block_winograd_gradient(k, sizeof(float), s.x_tiles[0], dy.channels / groups, channels, machine.caches);
+  s.blocking = block_winograd_gradient(k, sizeof(float), s.pieces[0].tiles, dy.channels / groups, channels,
+                                       machine.caches);
+  for (ImagePiece& piece : s.pieces) piece.planes = same_blocks(s.blocking.planes, piece.tiles, k);
   set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
   s.dy_planes = same_blocks(s.blocking.planes, s.dy_tiles, k);
   // Slices have sums of their own: as many as the problem (never the machine) needs to occupy many threads.
   constexpr int64_t kWantedTasks = 32, kMostSliceBytes = int64_t{16} << 20;
   const GemmBlocking& b = s.blocking.gemm;
-  const int64_t tasks = groups * static_cast<int64_t>(outer) * ceil_div(dy.channels / groups, b.rows) *
-                        ceil_div(channels, b.cols);
+  const int64_t tasks = groups * static_cast<int64_t>(s.pieces.size()) *
+                        ceil_div(dy.channels / groups, b.rows) * ceil_div(channels, b.cols);
   const int64_t bytes = dy.channels * s.features * static_cast<int64_t>(sizeof(float));
   const int64_t blocks = s.blocking.planes.blocks;
   const int64_t slices =
@@ -199,7 +219,6 @@ class WinogradImageProduct : public Product {
         groups_(groups),
         gather_(std::move(x)),
         shape_(shape_of(machine, m, gather_, groups)),
-        count_(dw.filters * shape_.features),
         sum_bytes_(SliceSums<float>::bytes(shape_.slices, dw)) {
     Carver measure;
     carve_scratch(&measure, shape_, kernels_);
@@ -208,7 +227,7 @@ class WinogradImageProduct : public Product {
 
   void bind(void* source, void* result) override {
     gather_.bind(source, result);
-    for (PixelGather& tiles : shape_.x_tiles) tiles.bind(source, result);
+    for (ImagePiece& piece : shape_.pieces) piece.tiles.bind(source, result);
     shape_.dy_tiles.bind(result, nullptr);
   }
 
@@ -237,11 +256,11 @@ class WinogradImageProduct : public Product {
     const SliceSums<float> sums(s.slices, dw);
     const int64_t filters = dw.filters / groups_, channels = dw.channels;
     const int64_t row_blocks = ceil_div(filters, b.rows), col_blocks = ceil_div(channels, b.cols);
-    const auto outer = static_cast<int64_t>(s.x_tiles.size());
-    const double products =
-        static_cast<double>(s.dy_tiles.pixels() * s.streams()) * static_cast<double>(count_);
-    parallel_for(groups_ * s.slices * outer * row_blocks * col_blocks,
-                 2 * kNsPerFlop * products / kWinogradTaps, machine_.threads, [&](int64_t task, int worker) {
+    const auto pieces = static_cast<int64_t>(s.pieces.size());
+    const double products = static_cast<double>(s.dy_tiles.pixels() * s.streams() * pieces) *
+                            static_cast<double>(dw.filters * channels);
+    parallel_for(groups_ * s.slices * pieces * row_blocks * col_blocks, 2 * kNsPerFlop * products,
+                 machine_.threads, [&](int64_t task, int worker) {
                    Carver carver(workspace.as<char>() + worker * scratch_);
                    int64_t rest = task;
                    const auto next = [&rest](int64_t parts) {
@@ -250,11 +269,13 @@ class WinogradImageProduct : public Product {
                      return part;
                    };
                    const int64_t channel = next(col_blocks) * b.cols, filter = next(row_blocks) * b.rows;
-                   const int64_t tap = next(outer), slice = next(s.slices), group = rest;
+                   const ImagePiece& piece = s.pieces[static_cast<std::size_t>(next(pieces))];
+                   const int64_t slice = next(s.slices), group = rest;
                    float* to = sums.of(slice) + (group * filters + filter) * s.features + channel * s.taps;
                    GradientTask(machine_, s, carve_scratch(&carver, s, kernels_))
                        .run(group * filters + filter, std::min(b.rows, filters - filter),
-                            group * channels + channel, std::min(b.cols, channels - channel), tap, slice, to);
+                            group * channels + channel, std::min(b.cols, channels - channel), piece, slice,
+                            to);
                  });
     sums.add_up(machine_);
   }
@@ -264,7 +285,7 @@ class WinogradImageProduct : public Product {
   const int64_t groups_;
   PixelGather gather_;
   ImageShape shape_;
-  const int64_t count_, sum_bytes_;
+  const int64_t sum_bytes_;
   int64_t scratch_ = 0;
 };
 

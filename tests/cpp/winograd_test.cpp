@@ -94,7 +94,7 @@ void check_problem(const Machine& machine, const ConvProblem& p, bool channels_l
 }
 
 ConvProblem problem(int64_t batch, int64_t in, int64_t out, int64_t groups, int64_t d, int64_t h, int64_t w,
-                    int64_t before, int64_t after) {
+                    int64_t before, int64_t after, int64_t kernel = 3) {
   ConvProblem p;
   p.rank = 3;
   p.batch = batch;
@@ -105,7 +105,7 @@ ConvProblem problem(int64_t batch, int64_t in, int64_t out, int64_t groups, int6
   for (int a = 0; a < kAxes; ++a) {
     const bool flat = size[a] == 1;
     p.input[a] = size[a];
-    p.kernel[a] = flat ? 1 : 3;
+    p.kernel[a] = flat ? 1 : a == 0 ? 3 : kernel;
     p.pad_before[a] = flat ? 0 : before;
     p.pad_after[a] = flat ? 0 : after;
     p.output[a] = size[a] + p.pad_before[a] + p.pad_after[a] - p.kernel[a] + 1;
@@ -130,6 +130,8 @@ int main() {
         check_problem(machine, problem(1, 3, 5, 1, 1, 3, 333, 1, 1), channels_last);
         check_problem(machine, problem(1, 3, 5, 1, 1, 203, 3, 1, 1), channels_last);
         check_problem(machine, problem(2, 6, 8, 2, 4, 6, 5, 1, 1), channels_last);
+        check_problem(machine, problem(2, 40, 9, 1, 1, 13, 12, 2, 2, 5), channels_last);
+        check_problem(machine, problem(1, 3, 40, 1, 3, 11, 14, 1, 3, 7), channels_last);
       }
   return finish("Winograd");
 }

@@ -75,10 +75,13 @@ int64_t short_chain(int64_t terms, int64_t most) {
   return std::max<int64_t>(1, even_part(std::min(terms, most), std::max(root, kLeast)));
 }
 
-void set_chain(const GemmKernels& k, int64_t chain, GemmBlocking* b) {
+void set_chain(const GemmKernels& k, int64_t chain, int64_t rows, GemmBlocking* b) {
   constexpr int64_t kShort = 48;
   b->chain = chain;
-  if (chain < b->depth && chain <= kShort) b->tile_rows = std::min(b->tile_rows, k.short_chain_rows);
+  if (chain >= b->depth || chain > kShort || b->tile_rows <= k.short_chain_rows) return;
+  // Taller tiles take 1.15 times as long a row, where the last of the lower ones are full.
+  const int64_t lower = round_up(std::min(b->rows, rows), k.short_chain_rows);
+  if (20 * lower <= 23 * std::min(b->rows, rows)) b->tile_rows = k.short_chain_rows;
 }
 
 GemmBlocking block_pixels_by_filters(const GemmKernels& k, int64_t element_bytes, int64_t pixels,

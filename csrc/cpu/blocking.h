@@ -28,8 +28,9 @@ struct GemmBlocking {
 // the depthwise kernels.
 int64_t short_chain(int64_t terms, int64_t most);
 
-// Cuts a block's sums into chains of so many terms, and its tiles as suits that.
-void set_chain(const GemmKernels& kernels, int64_t chain, GemmBlocking* blocking);
+// Cuts a block's sums into chains of so many terms, and its tiles as suits that; it may have fewer rows than
+// a block has room for.
+void set_chain(const GemmKernels& kernels, int64_t chain, int64_t rows, GemmBlocking* blocking);
 
 // pixels (rows) x filters, with the filters packed beforehand and the pixels in each task: blocks are wide in
 // filters, and small problems are cut finer so that each of `threads` threads finds work. `products` such

@@ -127,7 +127,7 @@ ImageProductShape shape_of(const Machine& machine, const PixelGather& dy, const 
   GemmBlocking& b = s.blocking.gemm;
   const int64_t images = std::max<int64_t>(1, x.images);
   if (filters == 1 || s.order.count() == 1 || dy.pixels() / images < b.depth)
-    set_chain(machine.table->gemm[wide], short_chain(dy.pixels(), b.depth), &b);
+    set_chain(machine.table->gemm[wide], short_chain(dy.pixels(), b.depth), b.rows, &b);
   return s;
 }
 

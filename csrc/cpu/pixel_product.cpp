@@ -333,8 +333,9 @@ ProductShape shape_of(const Machine& machine, const PixelGather& g, const Filter
   GemmBlocking& b = s.cut.gemm;
   // A BLAS's narrow kernels have several chains too.
   constexpr int64_t kNarrow = 16, kNarrowChain = 48;
-  if (s.lines <= kNarrow) set_chain(k, even_part(b.depth, kNarrowChain), &b);
-  if (s.lines == 1 || g.pixels() == g.images) set_chain(k, short_chain(s.order.count(), b.depth), &b);
+  const int64_t rows = s.pixels_are_rows ? b.rows : s.lines;
+  if (s.lines <= kNarrow) set_chain(k, even_part(b.depth, kNarrowChain), rows, &b);
+  if (s.lines == 1 || g.pixels() == g.images) set_chain(k, short_chain(s.order.count(), b.depth), rows, &b);
   s.chunks = std::max<int64_t>(1, ceil_div(s.order.count(), b.depth));
   s.packed_filter_elements =
       s.chunks * (s.pixels_are_rows ? round_up(s.lines, k.nr) * b.depth : s.lines * k.row_pitch);

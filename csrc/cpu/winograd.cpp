@@ -344,7 +344,8 @@ WinogradShape shape_of(const Machine& machine, int m, const PixelGather& g, cons
   s.lines = by_channel ? filters.channels : filters.filters / groups;
   s.blocking = block_winograd(k, sizeof(float), s.tiles.gather, s.streams(), s.lines, s.channels, s.pieces(),
                               groups, s.pixels_are_rows, machine.caches, machine.threads);
-  set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
+  GemmBlocking& b = s.blocking.gemm;
+  set_chain(k, winograd_chain(m, b.depth), s.pixels_are_rows ? b.rows : s.lines, &b);
   return s;
 }
 

@@ -195,7 +195,7 @@ ImageShape shape_of(const Machine& machine, int m, const PixelGather& x, int64_t
   s.blocking = block_winograd_gradient(k, sizeof(float), s.pieces[0].tiles, dy.channels / groups, channels,
                                        machine.caches);
   for (ImagePiece& piece : s.pieces) piece.planes = same_blocks(s.blocking.planes, piece.tiles, k);
-  set_chain(k, winograd_chain(m, s.blocking.gemm.depth), &s.blocking.gemm);
+  set_chain(k, winograd_chain(m, s.blocking.gemm.depth), dy.channels / groups, &s.blocking.gemm);
   s.dy_planes = same_blocks(s.blocking.planes, s.dy_tiles, k);
   // Slices have sums of their own: as many as the problem (never the machine) needs to occupy many threads.
   constexpr int64_t kWantedTasks = 32, kMostSliceBytes = int64_t{16} << 20;

@@ -121,13 +121,18 @@ void ask_for_rows(const PanelStore& store, int64_t m, int64_t end, int width) {
   }
 }
 
-// A tile that was just stored.
+// A tile that was just stored. A whole row at once: what vectors wait for overlaps.
 template <class V, int kWidth>
-void activate_rows(const PanelStore& store, int64_t m, int64_t end) {
-  with_activation_or_costly(store.activation, [&](auto kind) {
+__attribute__((noinline)) void activate_rows(const PanelStore& store, int64_t m, int64_t end) {
+  constexpr int kVectors = kWidth / V::kLanes;
+  with_activation(store.activation, [&](auto kind) {
     for (; m < end; ++m) {
       auto* row = row_of<typename V::Scalar>(store, m);
-      for (int n = 0; n < kWidth; n += V::kLanes) activate(kind, V::load(row + n)).store(row + n);
+      V x[kVectors];
+#pragma GCC unroll 4
+      for (int n = 0; n < kVectors; ++n) x[n] = activate(kind, V::load(row + n * V::kLanes));
+#pragma GCC unroll 4
+      for (int n = 0; n < kVectors; ++n) x[n].store(row + n * V::kLanes);
     }
   });
 }

@@ -111,7 +111,7 @@ PlaneBlocking block_filters_by_planes(const GemmKernels& k, int64_t element_byte
       0 < taps && taps <= most ? taps * even_part(channels, most / taps) : even_part(channels * taps, most);
   if (like) {
     b.rows = like->gemm.rows;
-    p.planes = same_blocks(like->planes, g, k);
+    p.planes = same_planes(like->planes, g, k);
   } else {
     b.rows = round_up(even_part(filters, kWidestFilterBlock), k.mr);
     PlaneBudget budget;

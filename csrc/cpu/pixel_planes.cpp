@@ -98,8 +98,9 @@ double size_blocks(const PixelGather& g, const GemmKernels& k, int64_t filters, 
 
 }  // namespace
 
-bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r) {
+bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r, int64_t least_halo) {
   std::vector<int64_t> phases, first;
+  r->halo = least_halo;
   for (const TapMap& tap : axis.taps) {
     const int64_t phase = tap.offset - floor_div(tap.offset, axis.step) * axis.step;
     const auto found = std::find(phases.begin(), phases.end(), phase);
@@ -163,17 +164,32 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
   return best;
 }
 
-PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& k) {
+namespace {
+
+PlaneLayout in_same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& k,
+                           bool same_halos) {
   PlaneLayout same = layout;
   same.axis[0] = copy_each_tap(g.axis[0]);
   for (const int a : {kRowAxis, kColumnAxis}) {
+    const int64_t halo = layout.axis[a].halo;
     same.axis[a] = {};
-    if (!share_copies(g.axis[a], g.source.size[a], &same.axis[a])) same.axis[a] = copy_each_tap(g.axis[a]);
+    const bool shares = share_copies(g.axis[a], g.source.size[a], &same.axis[a], same_halos ? halo : 0);
+    if (!shares || (same_halos && same.axis[a].halo > halo)) same.axis[a] = copy_each_tap(g.axis[a]);
   }
   const int64_t halo_rows = most_segments(same, g.axis[kRowAxis].positions) * same.axis[kRowAxis].halo;
   same.positions = (same.rows + halo_rows) * same.width();
   same.elements = plane_elements(same, same.rows + halo_rows, k.nr);
   return same;
+}
+
+}  // namespace
+
+PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& k) {
+  return in_same_blocks(layout, g, k, false);
+}
+
+PlaneLayout same_planes(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& k) {
+  return in_same_blocks(layout, g, k, true);
 }
 
 void cut_into_segments(const PixelGather& g, const PlaneLayout& layout, int64_t block,

@@ -30,8 +30,8 @@ struct AxisCopies {
 };
 
 // One copy for the taps of each phase of an axis' stride, or (false) none where they can't share: `size` is
-// the source's.
-bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* copies);
+// the source's. They have a halo of at least so many positions.
+bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* copies, int64_t least_halo = 0);
 
 struct PlaneLayout {
   AxisCopies axis[kAxes];
@@ -61,6 +61,8 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& kernels, int
 
 // The same blocks in planes for another gather with as many positions, whose taps share copies.
 PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& kernels);
+// With the same halos besides, as far as its taps allow: panels then hold the same positions.
+PlaneLayout same_planes(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& kernels);
 
 // Rows of pixels that are neighbours: positions `position` ... `position` + (0, rows - 1, columns - 1) of an
 // image, at element `start` of each plane.

@@ -7,32 +7,10 @@
 #include "cpu/packed_product.h"
 #include "cpu/packing.h"
 #include "cpu/parallel.h"
+#include "cpu/product_filters.h"
 
 namespace fastconv::cpu {
 namespace {
-
-// How one gather's product is cut.
-struct ProductShape {
-  bool pixels_are_rows;
-  // Whether filters lie in memory as the product wants them, line by line, and too few pixels pass to make a
-  // packed copy worth its while.
-  bool filters_in_place;
-  FeatureOrder order;
-  PlaneBlocking cut;                              // planes where pixels are columns
-  int64_t chunks, lines, packed_filter_elements;  // of one group
-  int64_t pixel_blocks, filter_blocks;
-
-  int64_t chunk_elements() const { return packed_filter_elements / chunks; }
-};
-
-// One gather, and its place among the packed filters.
-struct ProductPart {
-  PixelGather gather;
-  ProductShape shape;
-  bool taps_in_order;  // those of the whole kernel
-  bool same_pixels;    // as the part before has packed
-  int64_t first_element;
-};
 
 // Parts with as many positions each, cut into the same blocks: a task takes a block of them all, so that the
 // phases of a stride, which lie between each other in the result, are written while its lines are in the
@@ -55,78 +33,38 @@ struct TaskLists {
 
 template <class T>
 struct PixelScratch {
-  T *pixels, *accumulators, *filters;
-  int64_t* row_offsets;  // in the result
+  T *pixels, *accumulators, *before, *filters;  // before: of a part that waits
+  int64_t* row_offsets;                         // in the result
 };
 
-// Filters that no second block of pixels reads are packed by the task that does, unless their form is kept:
-// they need not pass through memory.
-bool task_packs_filters(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks == 1; }
-bool packs_filters_first(const ProductShape& s) { return !s.filters_in_place && s.pixel_blocks > 1; }
+// Room for any part of a product: parts find what the one before has left.
+struct ScratchSize {
+  int64_t pixels = 0, sums = 0, sums_before = 0, rows = 0, filters = 0;
 
-// A chunk of a block of filters, packed.
-int64_t filter_block_elements(const ProductShape& s, const GemmKernels& k) {
-  const GemmBlocking& b = s.cut.gemm;
-  return s.pixels_are_rows ? b.cols * b.depth : b.rows * k.row_pitch;
-}
+  void make_room(const ProductPart& part, const GemmKernels& k) {
+    const ProductShape& s = part.shape;
+    const GemmBlocking& b = s.cut.gemm;
+    const auto fit = [](int64_t* size, int64_t needed) { *size = std::max(*size, needed); };
+    fit(&pixels, s.pixels_are_rows ? b.rows * k.row_pitch
+                                   : channels_of_chunk(b.depth, s.order.taps, s.order.channels) *
+                                         s.cut.planes.copies() * s.cut.planes.elements);
+    fit(&sums, b.rows * b.cols);
+    if (part.stores_two) fit(&sums_before, b.rows * b.cols);
+    fit(&rows, b.rows);
+    if (task_packs_filters(s)) fit(&filters, filter_block_elements(s, k));
+  }
+};
 
 template <class T>
-PixelScratch<T> carve_pixel_scratch(Carver* carver, const ProductShape& s, const GemmKernels& k) {
-  const GemmBlocking& b = s.cut.gemm;
+PixelScratch<T> carve_pixel_scratch(Carver* carver, const ScratchSize& size) {
   PixelScratch<T> r;
-  r.pixels = carver->take<T>(s.pixels_are_rows ? b.rows * k.row_pitch
-                                               : channels_of_chunk(b.depth, s.order.taps, s.order.channels) *
-                                                     s.cut.planes.copies() * s.cut.planes.elements);
-  r.accumulators = carver->take<T>(b.rows * b.cols);
-  r.row_offsets = carver->take<int64_t>(b.rows);
-  r.filters = carver->take<T>(task_packs_filters(s) ? filter_block_elements(s, k) : 0);
+  r.pixels = carver->take<T>(size.pixels);
+  r.accumulators = carver->take<T>(size.sums);
+  r.before = carver->take<T>(size.sums_before);
+  r.row_offsets = carver->take<int64_t>(size.rows);
+  r.filters = carver->take<T>(size.filters);
   return r;
 }
-
-PanelLayout filter_layout(const ProductShape& s, const GemmKernels& k, int64_t depth) {
-  return s.pixels_are_rows ? PanelLayout::columns(k, depth) : PanelLayout::rows(k, s.lines);
-}
-
-// Chunk `index` of the reduction: [begin, begin + depth).
-int64_t chunk_depth(const ProductShape& s, int64_t index) {
-  return std::min(s.cut.gemm.depth, s.order.count() - index * s.cut.gemm.depth);
-}
-
-// The filters of a product, and where one part's packed ones lie: [group][chunk]. Null: tasks pack them.
-template <class T>
-struct ProductFilters {
-  FilterView view;
-  bool by_channel;
-  int64_t groups;
-  T* packed;
-
-  void pack(const Machine& machine, const ProductPart& part, int64_t group, int64_t chunk, int64_t first,
-            int64_t lines, T* to) const {
-    const ProductShape& s = part.shape;
-    const int64_t depth = chunk_depth(s, chunk);
-    const FilterMatrix matrix{view, by_channel, group * (view.filters / groups), part.taps_in_order};
-    pack_filters(*machine.table, matrix, part.gather.kernel_tap, s.order, first, lines,
-                 chunk * s.cut.gemm.depth, depth, filter_layout(s, kernels_of<T>(*machine.table), depth), to);
-  }
-
-  T* place(const Machine& machine, const ProductShape& s, int64_t group, int64_t chunk, int64_t first) const {
-    const int64_t pitch = s.pixels_are_rows ? chunk_depth(s, chunk) : kernels_of<T>(*machine.table).row_pitch;
-    return packed + (group * s.chunks + chunk) * s.chunk_elements() + first * pitch;
-  }
-
-  void pack_all(const Machine& machine, const ProductPart& part) const {
-    const ProductShape& s = part.shape;
-    const GemmKernels& k = kernels_of<T>(*machine.table);
-    const int64_t step = 4 * (s.pixels_are_rows ? k.nr : k.mr), blocks = ceil_div(s.lines, step);
-    const double work = kNsPerElement * static_cast<double>(groups * s.lines * s.order.count());
-    parallel_for(groups * s.chunks * blocks, work, machine.threads, [&](int64_t task, int) {
-      const int64_t group = task / (s.chunks * blocks), chunk = task / blocks % s.chunks,
-                    first = task % blocks * step;
-      pack(machine, part, group, chunk, first, std::min(step, s.lines - first),
-           place(machine, s, group, chunk, first));
-    });
-  }
-};
 
 // One block of pixels times one block of filters of one group.
 template <class T>
@@ -143,6 +81,7 @@ class PixelTask {
         product_filters_(filters),
         epilogue_(epilogue),
         scratch_(scratch),
+        sums_(part.waits ? scratch.before : scratch.accumulators),
         lists_(*lists) {
     const int64_t filter_block = s_.pixels_are_rows ? s_.cut.gemm.cols : s_.cut.gemm.rows;
     first_filter_ = task % s_.filter_blocks * filter_block;
@@ -191,8 +130,8 @@ class PixelTask {
       } else {
         lists_.columns.set_packed(filters_, depth, kernels_.nr);
       }
-      multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, scratch_.accumulators, pixels,
-                     depth, chunk > 0, NothingAhead{}, stored_at(chunk));
+      multiply_block(kernels_, b, scratch_.pixels, filters, lists_.columns, sums_, pixels, depth, chunk > 0,
+                     NothingAhead{}, stored_at(chunk));
     }
     store(pixels, step, nullptr, bias_);
   }
@@ -228,10 +167,10 @@ class PixelTask {
         return part_of(pixels_of_panel(panel, end, channels), channels * from / filters_,
                        channels * to / filters_);
       };
-      multiply_block<T>(kernels_, b, packed_filters(chunk), scratch_.pixels, lists_.columns,
-                        scratch_.accumulators, filters_, depth, chunk > 0, next_pixels, stored_at(chunk));
+      multiply_block<T>(kernels_, b, packed_filters(chunk), scratch_.pixels, lists_.columns, sums_, filters_,
+                        depth, chunk > 0, next_pixels, stored_at(chunk));
     }
-    store(filters_, step, bias_, nullptr);
+    if (!part_.waits) store(filters_, step, bias_, nullptr);
   }
 
   // What a panel's positions read of these channels, about: of each a line.
@@ -290,10 +229,20 @@ class PixelTask {
   // The other pieces, from the accumulators.
   void store(int64_t rows, int64_t step, const T* row_bias, const T* col_bias) {
     if (lists_.pieces.empty()) return;
-    const ImageView& result = gather_.result;
-    machine_.table->store_block[static_cast<int>(result.dtype)](
-        {scratch_.accumulators, rows, result.data, scratch_.row_offsets, lists_.pieces.data(),
-         static_cast<int64_t>(lists_.pieces.size()), step, row_bias, col_bias, epilogue_.activation});
+    const PixelGather* first = &gather_;
+    const T *sums = sums_, *between = nullptr;
+    if (part_.stores_two) {
+      between = scratch_.before;
+      const PixelGather& before = (&part_ - 1)->gather;
+      if (before.first_result < gather_.first_result) {
+        first = &before;
+        std::swap(sums, between);
+      }
+    }
+    machine_.table->store_block[static_cast<int>(first->result.dtype)](
+        {sums, rows, first->result.data, scratch_.row_offsets, lists_.pieces.data(),
+         static_cast<int64_t>(lists_.pieces.size()), step, row_bias, col_bias, epilogue_.activation,
+         between});
   }
 
   const Machine& machine_;
@@ -304,6 +253,7 @@ class PixelTask {
   const ProductFilters<T> product_filters_;
   const Epilogue& epilogue_;
   const PixelScratch<T>& scratch_;
+  T* const sums_;
   TaskLists<T>& lists_;
   const T* bias_;
   int64_t first_filter_, filters_, block_, group_;
@@ -361,6 +311,7 @@ class PixelProduct : public Product {
       return l.taps() > r.taps();
     };
     std::stable_sort(gathers.begin(), gathers.end(), before);
+    put_pairs_together(&gathers);
     for (std::size_t i = 0; i < gathers.size(); ++i) {
       if (i == 0 || !same_positions(gathers[i - 1], gathers[i])) part_groups_.push_back({i, i, 0});
       ++part_groups_.back().end;
@@ -408,7 +359,7 @@ class PixelProduct : public Product {
         const ProductPart& part = parts_[i];
         Carver carver(scratch + worker * scratch_);
         PixelTask<T>(machine_, part, filters_of(part, packed), epilogue, bias.data,
-                     carve_pixel_scratch<T>(&carver, part.shape, kernels_), &lists, task - group.first_task)
+                     carve_pixel_scratch<T>(&carver, scratch_size_), &lists, task - group.first_task)
             .run();
       }
     });
@@ -430,6 +381,26 @@ class PixelProduct : public Product {
     return true;
   }
 
+  // Whether the results of two gathers of as many positions take turns along a row.
+  static bool alternate(const PixelGather& a, const PixelGather& b) {
+    const int64_t apart = a.first_result - b.first_result;
+    return a.result.stride[kAxes - 1] == 2 && (apart == 1 || apart == -1) && !channels_adjacent(a.result);
+  }
+  // ... and whether the sums of their parts lie alike, so that one list of pieces serves both.
+  static bool alternate(const ProductPart& a, const ProductPart& b) {
+    const PlaneLayout &l = a.shape.cut.planes, &r = b.shape.cut.planes;
+    return !a.stores_two && alternate(a.gather, b.gather) && l.axis[1].halo == r.axis[1].halo &&
+           l.axis[2].halo == r.axis[2].halo;
+  }
+  static void put_pairs_together(std::vector<PixelGather>* gathers) {
+    for (auto one = gathers->begin(); one != gathers->end(); ++one) {
+      const auto other = std::find_if(one + 1, gathers->end(), [&](const PixelGather& g) {
+        return same_positions(*one, g) && alternate(*one, g);
+      });
+      if (other != gathers->end()) std::rotate(++one, other, other + 1);
+    }
+  }
+
   // `leader`: the shape of the group's first part, or null for that part itself.
   void add_part(PixelGather gather, const FilterView& filters, const ProductShape* leader) {
     ProductPart part{std::move(gather), {}, false, false, packed_elements_};
@@ -439,12 +410,15 @@ class PixelProduct : public Product {
     part.taps_in_order = part.gather.taps() == filters.taps && std::is_sorted(taps.begin(), taps.end());
     part.same_pixels = leader && packs_alike(parts_.back().shape, part.shape);
     const ProductShape& s = part.shape;
+    part.stores_two = leader && alternate(parts_.back(), part);
+    if (part.stores_two) parts_.back().waits = true;
     packed_elements_ += round_up(groups_ * s.packed_filter_elements, kLine);
     in_place_ |= s.filters_in_place;
     packs_first_ |= packs_filters_first(s);
+    scratch_size_.make_room(part, kernels_);
     Carver measure;
-    carve_pixel_scratch<T>(&measure, s, kernels_);
-    scratch_ = std::max(scratch_, measure.used());
+    carve_pixel_scratch<T>(&measure, scratch_size_);
+    scratch_ = measure.used();
     const double results = static_cast<double>(part.gather.pixels() * groups_ * s.lines);
     work_ += results * (2 * kNsPerFlop * static_cast<double>(s.order.count()) + kNsPerElement);
     parts_.push_back(std::move(part));
@@ -486,6 +460,7 @@ class PixelProduct : public Product {
   std::vector<ProductPart> parts_;
   std::vector<PartGroup> part_groups_;
   int64_t packed_elements_ = 0, tasks_ = 0, scratch_ = 0;
+  ScratchSize scratch_size_;
   bool in_place_ = false, packs_first_ = false;
   double work_ = 0;
   FormPlan form_;

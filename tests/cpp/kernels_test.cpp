@@ -265,6 +265,36 @@ void check_stored_products(const cpu::KernelTable& table) {
             check_stored_product<T>(table, rows, depth, row_bias, col_bias, activation);
 }
 
+// Two blocks whose elements take turns are what two stores with a step of 2 make of them.
+template <class S>
+void check_store_of_two(const cpu::KernelTable& table, int64_t rows, int columns, bool row_bias,
+                        bool col_bias, Activation activation) {
+  using T = ComputeOf<S>;
+  const int64_t nr = table.gemm[std::is_same_v<T, double>].nr;
+  const auto c = random_values<T>(static_cast<std::size_t>(rows * nr), 11);
+  const auto between = random_values<T>(static_cast<std::size_t>(rows * nr), 12);
+  const auto of_rows = random_values<T>(static_cast<std::size_t>(rows), 13);
+  const auto of_cols = random_values<T>(static_cast<std::size_t>(nr), 14);
+  const int64_t row_step = 2 * columns + 3;
+  std::vector<int64_t> row_offset;
+  for (int64_t m = 0; m < rows; ++m) row_offset.push_back(m * row_step);
+  const cpu::StorePiece piece{nr - columns, 1, nr - columns, columns};
+  std::vector<S> got = random_values<S>(static_cast<std::size_t>(rows * row_step + 2 * kGuard), 15),
+                 want = got;
+  const auto store = [&](const std::vector<T>& sums, S* to, const T* others) {
+    table.store_block[static_cast<int>(dtype_of<S>())](
+        {sums.data(), rows, to, row_offset.data(), &piece, 1, 2, row_bias ? of_rows.data() : nullptr,
+         col_bias ? of_cols.data() : nullptr, activation, others});
+  };
+  store(c, got.data() + kGuard, between.data());
+  store(c, want.data() + kGuard, nullptr);
+  store(between, want.data() + kGuard + 1, nullptr);
+  CHECK(same_bytes(got, want),
+        "%s store_block %s of two: rows %lld columns %d row bias %d column bias %d activation %d", isa_name,
+        name_of(dtype_of<S>()), static_cast<long long>(rows), columns, row_bias, col_bias,
+        static_cast<int>(activation));
+}
+
 // A block of two panels: `columns` of the first one's, and as many of the second one's last, which come first
 // in the output.
 template <class S>
@@ -314,6 +344,11 @@ void check_stores(const cpu::KernelTable& table) {
           for (const bool col_bias : {false, true})
             for (const auto activation : {Activation::none, Activation::relu})
               check_store<S>(table, rows, columns, contiguous, row_bias, col_bias, activation);
+  for (int columns = 1; columns <= nr; ++columns)
+    for (const bool row_bias : {false, true})
+      for (const bool col_bias : {false, true})
+        for (const auto activation : {Activation::none, Activation::relu, Activation::tanh})
+          check_store_of_two<S>(table, 3, columns, row_bias, col_bias, activation);
 }
 
 template <class S>

@@ -91,6 +91,7 @@ struct BlockStore {
   const void* row_bias;
   const void* col_bias;
   Activation activation;
+  const void* between = nullptr;  // accumulators like c whose elements go between c's, with a step of 2
 };
 
 // The same turned over: column n < columns of row m, at c + m * nr + n, goes to out + n * column_stride + m *

@@ -18,16 +18,39 @@ void store_strided(V x, int count, S* to, int64_t step) {
   for (int l = 0; l < count; ++l) to[l * step] = lanes[l];
 }
 
+// A vector of one row of accumulators, with bias and activation.
+template <class V, class Kind, class T>
+inline __attribute__((always_inline)) V finished(Kind kind, const T* c, int count, const T* row_bias,
+                                                 const T* col_bias) {
+  V x = load_some<V>(c, count);
+  if (row_bias) x = x + V::all(*row_bias);
+  if (col_bias) x = x + load_some<V>(col_bias, count);
+  return activate(kind, x);
+}
+
 // One piece of one row; `count` is known to the compiler where it is kWidth.
 template <class V, class S, class Kind, class T>
 inline __attribute__((always_inline)) void store_piece(Kind kind, const T* c, int count, S* to, int64_t step,
                                                        const T* row_bias, const T* col_bias) {
   for (int n = 0; n < count; n += V::kLanes) {
     const int left = lanes_left<V>(n, count);
-    V x = load_some<V>(c + n, left);
-    if (row_bias) x = x + V::all(*row_bias);
-    if (col_bias) x = x + load_some<V>(col_bias + n, left);
-    store_strided(activate(kind, x), left, to + n * step, step);
+    store_strided(finished<V>(kind, c + n, left, row_bias, col_bias ? col_bias + n : nullptr), left,
+                  to + n * step, step);
+  }
+}
+
+// One of c and one of `between`, whose elements take turns.
+template <class V, class S, class Kind, class T>
+void store_two_pieces(Kind kind, const T* c, const T* between, int count, S* to, const T* row_bias,
+                      const T* col_bias) {
+  for (int n = 0; n < count; n += V::kLanes, to += 2 * V::kLanes) {
+    const int left = lanes_left<V>(n, count);
+    const T* of_cols = col_bias ? col_bias + n : nullptr;
+    V low, high;
+    interleave(finished<V>(kind, c + n, left, row_bias, of_cols),
+               finished<V>(kind, between + n, left, row_bias, of_cols), &low, &high);
+    store_some(to, lanes_left<V>(0, 2 * left), low);
+    if (2 * left > V::kLanes) store_some(to + V::kLanes, 2 * left - V::kLanes, high);
   }
 }
 
@@ -36,6 +59,7 @@ void store_block(const BlockStore& b) {
   using T = typename V::Scalar;
   with_activation_or_costly(b.activation, [&b](auto kind) {
     const T* c = static_cast<const T*>(b.c);
+    const T* between = static_cast<const T*>(b.between);
     const T* row_bias = static_cast<const T*>(b.row_bias);
     const T* col_bias = static_cast<const T*>(b.col_bias);
     for (int64_t m = 0; m < b.rows; ++m, c += kWidth) {
@@ -44,7 +68,10 @@ void store_block(const BlockStore& b) {
       for (int64_t i = 0; i < b.piece_count; ++i) {
         const StorePiece& piece = b.pieces[i];
         const T* of_cols = col_bias ? col_bias + piece.column : nullptr;
-        if (piece.count == kWidth && b.step == 1) {
+        if (between) {
+          store_two_pieces<V, S>(kind, c + piece.from, between + m * kWidth + piece.from, piece.count,
+                                 row + piece.to, of_row, of_cols);
+        } else if (piece.count == kWidth && b.step == 1) {
           store_piece<V, S>(kind, c + piece.from, kWidth, row + piece.to, 1, of_row, of_cols);
         } else {
           store_piece<V, S>(kind, c + piece.from, piece.count, row + piece.to, b.step, of_row, of_cols);

@@ -128,16 +128,25 @@ FilterForm make_form(const FormPlan& plan, const MakeForm& make) {
 
 }  // namespace
 
-FormPlan plan_form(const FilterView& filters, int64_t bytes, const std::vector<int64_t>& layout,
-                   double multiply_adds) {
+FormPlan plan_form(const Machine& machine, const FormLayout& layout, int64_t bytes, double multiply_adds) {
   // To make a form takes as long as some 30 multiply-adds for each element of the filters.
   constexpr double kMostMultiplyAdds = 1500;
   constexpr int64_t kFewElements = 8192;
+  const FilterView& w = layout.filters;
   FormPlan plan;
   plan.bytes = bytes;
   plan.kept = multiply_adds <= kMostMultiplyAdds && bytes <= forms.limit() / 4 &&
-              filters.filters * filters.channels * filters.taps >= kFewElements;
-  if (plan.kept) plan.layout = fingerprint(layout.data(), layout.size() * sizeof(int64_t));
+              w.filters * w.channels * w.taps >= kFewElements;
+  if (!plan.kept) return plan;
+  const int64_t numbers[] = {reinterpret_cast<std::intptr_t>(machine.table),
+                             w.filters,
+                             w.channels,
+                             w.taps,
+                             static_cast<int64_t>(w.dtype),
+                             layout.by_channel,
+                             layout.groups};
+  plan.layout = fingerprint(layout.others.data(), layout.others.size() * sizeof(int64_t),
+                            fingerprint(numbers, sizeof numbers));
   return plan;
 }
 

@@ -25,10 +25,17 @@ struct FormPlan {
   bool kept = false;
 };
 
-// layout: the numbers that, with the filters, say what lies where in a form. multiply_adds: what a call does
-// with each element of the filters; where that is much, the form costs little beside it and is not kept.
-FormPlan plan_form(const FilterView& filters, int64_t bytes, const std::vector<int64_t>& layout,
-                   double multiply_adds);
+// What its maker looks at, besides the filters' elements: all that says what lies where in a form.
+struct FormLayout {
+  FilterView filters;  // their sizes and dtype
+  bool by_channel;
+  int64_t groups;
+  std::vector<int64_t> others;
+};
+
+// multiply_adds: what a call does with each element of the filters; where that is much, the form costs little
+// beside it and is not kept.
+FormPlan plan_form(const Machine& machine, const FormLayout& layout, int64_t bytes, double multiply_adds);
 
 // Writes a form to memory; false where such filters have none.
 using MakeForm = std::function<bool(void*)>;

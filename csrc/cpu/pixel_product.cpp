@@ -325,7 +325,7 @@ class PixelProduct : public Product {
       tasks_ += groups * s.pixel_blocks * s.filter_blocks;
     }
     if (tasks_ > 0 && !in_place_)
-      form_ = plan_form(filters, packed_elements_ * kItem, form_layout(filters),
+      form_ = plan_form(machine, form_layout(filters), packed_elements_ * kItem,
                         static_cast<double>(parts_[0].gather.pixels()));
   }
 
@@ -425,14 +425,8 @@ class PixelProduct : public Product {
   }
 
   // All that packing the filters looks at.
-  std::vector<int64_t> form_layout(const FilterView& w) const {
-    std::vector<int64_t> numbers{reinterpret_cast<std::intptr_t>(machine_.table),
-                                 by_channel_,
-                                 groups_,
-                                 w.filters,
-                                 w.channels,
-                                 w.taps,
-                                 static_cast<int64_t>(w.dtype)};
+  FormLayout form_layout(const FilterView& filters) const {
+    std::vector<int64_t> numbers;
     for (const ProductPart& part : parts_) {
       const ProductShape& s = part.shape;
       const std::vector<int64_t>& taps = part.gather.kernel_tap;
@@ -440,7 +434,7 @@ class PixelProduct : public Product {
                                      s.order.tap_step, s.cut.gemm.depth, s.lines});
       numbers.insert(numbers.end(), taps.begin(), taps.end());
     }
-    return numbers;
+    return {filters, by_channel_, groups_, std::move(numbers)};
   }
 
   // Whether all channels are packed at once, and into the same planes.

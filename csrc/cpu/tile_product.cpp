@@ -274,7 +274,7 @@ class TileProduct : public Product {
     }
     // A tile's products take about a quarter of the time of as many multiply-adds elsewhere.
     if (tasks_ > 0)
-      form_ = plan_form(filters, packed_bytes(), form_layout(filters),
+      form_ = plan_form(machine, form_layout(filters), packed_bytes(),
                         0.25 * static_cast<double>(parts_[0].gather.pixels()));
   }
 
@@ -304,14 +304,8 @@ class TileProduct : public Product {
 
  private:
   // All that pack_tile_filters looks at.
-  std::vector<int64_t> form_layout(const FilterView& w) const {
-    std::vector<int64_t> numbers{reinterpret_cast<std::intptr_t>(machine_.table),
-                                 by_channel_,
-                                 groups_,
-                                 w.filters,
-                                 w.channels,
-                                 w.taps,
-                                 static_cast<int64_t>(w.dtype)};
+  FormLayout form_layout(const FilterView& filters) const {
+    std::vector<int64_t> numbers;
     for (const TilePart& part : parts_) {
       const TileShape& s = part.shape;
       const std::vector<int64_t>& taps = part.gather.kernel_tap;
@@ -320,7 +314,7 @@ class TileProduct : public Product {
       for (const StepChain& chain : s.chains) numbers.insert(numbers.end(), {chain.first, chain.steps});
       numbers.insert(numbers.end(), taps.begin(), taps.end());
     }
-    return numbers;
+    return {filters, by_channel_, groups_, std::move(numbers)};
   }
 
   int64_t packed_bytes() const { return packed_elements_ * static_cast<int64_t>(sizeof(BFloat16)); }

@@ -362,7 +362,7 @@ class WinogradProduct : public Product {
     Carver measure;
     carve_scratch(&measure, shape_, kernels_);
     scratch_ = measure.used();
-    form_ = plan_form(filters, mapped_bytes(), form_layout(filters),
+    form_ = plan_form(machine, form_layout(filters), mapped_bytes(),
                       static_cast<double>(shape_.tiles.gather.pixels() * shape_.streams() * shape_.pieces()) /
                           static_cast<double>(filters.taps));
   }
@@ -429,24 +429,13 @@ class WinogradProduct : public Product {
   }
 
   // All that map_filters looks at.
-  std::vector<int64_t> form_layout(const FilterView& w) const {
+  FormLayout form_layout(const FilterView& filters) const {
     const WinogradShape& s = shape_;
-    std::vector<int64_t> numbers{reinterpret_cast<std::intptr_t>(machine_.table),
-                                 s.m,
-                                 s.pixels_are_rows,
-                                 s.channels,
-                                 s.lines,
-                                 s.blocking.channels,
-                                 s.blocking.gemm.depth,
-                                 by_channel_,
-                                 groups_,
-                                 w.filters,
-                                 w.channels,
-                                 w.taps,
-                                 static_cast<int64_t>(w.dtype)};
+    std::vector<int64_t> numbers{s.m,     s.pixels_are_rows,   s.channels,
+                                 s.lines, s.blocking.channels, s.blocking.gemm.depth};
     for (const WinogradPiece& piece : s.tiles.pieces)
       numbers.insert(numbers.end(), std::begin(piece.tap), std::end(piece.tap));
-    return numbers;
+    return {filters, by_channel_, groups_, std::move(numbers)};
   }
 
   int64_t mapped_bytes() const {

@@ -81,7 +81,7 @@ struct Maker {
 };
 
 FormPlan plan_of(const Filters& filters, int64_t bytes, int64_t layout = 1) {
-  return cpu::plan_form(filters.view, bytes, {layout}, 100);
+  return cpu::plan_form(cpu::Machine::current(), {filters.view, false, 1, {layout}}, bytes, 100);
 }
 
 void check_made_twice_at_most() {

@@ -17,12 +17,13 @@ struct MapCosts {
 };
 MapCosts map_costs(int m) { return m == 2 ? MapCosts{120, 100, 300} : MapCosts{700, 600, 600}; }
 
+constexpr double kLoadOfPixels = 1.5;                       // what a shifted pixel costs that few sums share
 constexpr double kAddToSums = 3;                            // to add one sum of a chain to those before it
 constexpr double kChain = 32;                               // terms summed up before they are added
 constexpr double kFilterBlock = 256, kGradientBlock = 128;  // tiles are mapped again for each block
 constexpr double kImagesPerFilters = 4;  // filters are mapped once a call, of unknown batch
 constexpr double kGradientMaps = 1.6;    // the weight gradient's maps transpose besides
-constexpr double kWinogradLoss = 1.15;   // ends of panels, and sums that pass through L2 once a chunk
+constexpr double kPieceLoss = 1.14;      // tiles of several pieces have wider halos, and more chunks
 
 constexpr double kMultiplyAddsPerCycle = 32;  // of AVX-512, which all machines with tiles have
 constexpr double kTileLoss = 1.25;            // halos, ends of panels, and loads that a product waits for
@@ -54,8 +55,9 @@ int64_t winograd_tiles(const ConvProblem& p, int m) {
 
 double product_cost(const ConvProblem& p, Direction direction) {
   const double pairs = static_cast<double>(p.channels_per_group() * p.filters_per_group() * p.taps());
-  const auto pixels = static_cast<double>(product(p.output));
-  return pairs * pixels * (direction == Direction::weight_gradient ? static_cast<double>(p.batch) : 1.0);
+  const double cost = pairs * static_cast<double>(product(p.output));
+  if (direction == Direction::weight_gradient) return cost * static_cast<double>(p.batch);
+  return cost * (1 + kLoadOfPixels / sides_of(p, direction).sums);
 }
 
 double winograd_cost(const ConvProblem& p, Direction direction, int m) {
@@ -63,14 +65,15 @@ double winograd_cost(const ConvProblem& p, Direction direction, int m) {
   const MapCosts map = map_costs(m);
   const double streams = (m + 2.0) * (m + 2.0), pieces = static_cast<double>(winograd_pieces(p));
   const double pairs = side.terms * side.sums * pieces;
+  const double loss = pieces > static_cast<double>(p.kernel[0]) ? kPieceLoss : 1;
   if (direction == Direction::weight_gradient) {
     const double maps = pieces * (side.terms * std::ceil(side.sums / kGradientBlock) * map.read +
                                   side.sums * std::ceil(side.terms / kGradientBlock) * map.write);
-    const double tile = streams * pairs * (1 + kAddToSums / kChain) * kWinogradLoss + kGradientMaps * maps;
+    const double tile = streams * pairs * (1 + kAddToSums / kChain) * loss + kGradientMaps * maps;
     return static_cast<double>(winograd_tiles(p, m)) * tile + pairs * map.filter;
   }
   const double terms = side.terms * pieces;
-  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChain) * kAddToSums) * kWinogradLoss +
+  const double tile = streams * (pairs + side.sums * std::ceil(terms / kChain) * kAddToSums) * loss +
                       terms * std::ceil(side.sums / kFilterBlock) * map.read + side.sums * map.write;
   const auto& size = direction == Direction::forward ? p.output : p.input;
   return tiles_of(size, m) * tile + pairs * map.filter / kImagesPerFilters;

@@ -93,6 +93,20 @@ def max_pool(
     data_format: str,
     out: NDArray[Any] | None,
 ) -> MaxPoolResult: ...
+
+class PoolIndex:
+    def gradient(self, dy: Array) -> NDArray[Any]: ...
+
+def max_pool_with_index(
+    rank: int,
+    x: Array,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Padding,
+    dilation: Sizes,
+    ceil_mode: bool,
+    data_format: str,
+) -> tuple[NDArray[Any], PoolIndex]: ...
 def avg_pool(
     rank: int,
     x: Array,

@@ -27,6 +27,26 @@ def conv(
     algorithm: str,
     out: NDArray[Any] | None,
 ) -> NDArray[Any]: ...
+def conv_max_pool(
+    rank: int,
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
+    padding_mode: str,
+    data_format: str,
+    activation: str | None,
+    precision: str | None,
+    kernel_size: Sizes,
+    pool_stride: Sizes | None,
+    pool_padding: Padding,
+    pool_dilation: Sizes,
+    ceil_mode: bool,
+    with_index: bool,
+) -> tuple[NDArray[Any], PoolIndex | Any]: ...
 def conv_grad(
     rank: int,
     dy: Array,
@@ -93,6 +113,20 @@ def max_pool(
     data_format: str,
     out: NDArray[Any] | None,
 ) -> MaxPoolResult: ...
+
+class PoolIndex:
+    def gradient(self, dy: Array) -> NDArray[Any]: ...
+
+def max_pool_with_index(
+    rank: int,
+    x: Array,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Padding,
+    dilation: Sizes,
+    ceil_mode: bool,
+    data_format: str,
+) -> tuple[NDArray[Any], PoolIndex]: ...
 def avg_pool(
     rank: int,
     x: Array,

@@ -73,6 +73,9 @@ class Backend {
                                                 Direction direction, Dtype dtype, Precision precision,
                                                 const std::string& algorithm) = 0;
 
+  // Images of a convolution's result to make at a time where they are read right after.
+  virtual int64_t images_at_once(const ConvProblem& problem, Dtype) const { return problem.batch; }
+
   // dz = dy * slope, in the compute type of `dtype`. gelu and silu take what came before the activation, of
   // the compute type; the others its result, of `dtype`. All contiguous.
   virtual void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* before_or_result,

@@ -43,6 +43,15 @@ Taps PoolAxis::inner_windows() const {
   return {first, std::max<int64_t>(end - first, 0)};
 }
 
+bool PoolAxis::leaves_empty() const {
+  const Taps inner = inner_windows();
+  for (int64_t o = 0; o < output; ++o) {
+    if (o == inner.first) o += inner.count;
+    if (o < output && taps(o).count == 0) return true;
+  }
+  return false;
+}
+
 int64_t PoolAxis::counted(int64_t o) const {
   if (adaptive) return taps(o).count;
   const int64_t room =

@@ -24,8 +24,12 @@ struct PoolAxis {
 
   // The input positions of window o, `dilation` apart.
   Taps taps(int64_t o) const;
+  // Sliding: the number, within window o, of the first of them.
+  int64_t first_tap(int64_t o) const { return (taps(o).first - (o * stride - before)) / dilation; }
   // How many of the window's taps lie in the input or in its padding: not those that ceil_mode adds beyond.
   int64_t counted(int64_t o) const;
+  // Whether some window holds nothing but padding.
+  bool leaves_empty() const;
   // Windows [first, first + count) lie in the input with all their taps.
   Taps inner_windows() const;
   // The windows that hold input position i, `reader_step` apart.

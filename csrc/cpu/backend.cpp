@@ -1,9 +1,13 @@
 #include "cpu/backend.h"
 
+#include <algorithm>
+
 #include "core/activation_names.h"
 #include "core/buffer_pool.h"
+#include "core/integers.h"
 #include "cpu/channel_sums.h"
 #include "cpu/convolution.h"
+#include "cpu/cpu_features.h"
 #include "cpu/elementwise.h"
 #include "cpu/pool.h"
 #include "cpu/strided_copy.h"
@@ -50,6 +54,16 @@ class CpuBackend final : public Backend {
     return std::make_unique<CpuRoute>(
         problem, direction,
         select_algorithm(function, problem, direction, dtype, precision, algorithm, Machine::current()));
+  }
+
+  // As many as stay in cache, but enough pixels that the filters, which every call prepares, weigh little.
+  int64_t images_at_once(const ConvProblem& problem, Dtype dtype) const override {
+    constexpr int64_t kLeastPixels = 4096;
+    const CpuFeatures& cpu = cpu_features();
+    const int64_t pixels = product(problem.output), image = problem.out_channels * pixels * size_of(dtype);
+    const int64_t cache = std::max(cpu.l3_bytes / 4, cpu.l2_bytes);
+    const int64_t most = std::max<int64_t>({cache / image, kLeastPixels / pixels, 1});
+    return ceil_div(problem.batch, std::max<int64_t>(ceil_div(problem.batch, most), 1));
   }
 
   void activation_gradient(Activation kind, Dtype dtype, const void* dy, const void* before_or_result,

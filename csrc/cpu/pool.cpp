@@ -41,20 +41,27 @@ int64_t sliding_scratch(const PoolAxis& axis, int64_t columns, int64_t lines, in
   return axis.kernel * 8 + item * (2 * line + (2 * deals + 3) * pitch);
 }
 
+bool in_lanes(const ImageView& v, bool channels_last) { return channels_last && v.channels > 1; }
+
 struct PoolData {
   const void* x;
   void* y;
-  int64_t* indices;
+  int64_t* indices;    // of maxima, or null
+  std::uint8_t* taps;  // the same, in lanes
 };
+
+// What numbers tell the elements of windows apart.
+enum class Numbers { positions, taps };
 
 // x and y lend their sizes and strides; their data come with the call. `all_lines`: listed at once.
 class Pool {
  public:
-  Pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x, const ImageView& y,
-       bool lanes, bool all_lines, int threads)
+  Pool(const PoolProblem& problem, PoolOperation operation, double p, Numbers numbers, const ImageView& x,
+       const ImageView& y, bool lanes, bool all_lines, int threads)
       : problem_(problem),
         operation_(operation),
         p_(p),
+        numbers_(numbers),
         x_(x),
         y_(y),
         item_(size_of(x.dtype)),
@@ -71,7 +78,8 @@ class Pool {
     lines_ = all_lines ? tasks_.rows() : lines_at_once(positions, most_rows_);
     lines_at_ = layout_.add(lines_ * static_cast<int64_t>(sizeof(PoolLine)));
     rows_at_ = layout_.add(lines_ * most_rows_ * 8);
-    positions_at_ = layout_.add(lines_ * most_rows_ * 8);
+    row_numbers_at_ = layout_.add(lines_ * most_rows_ * 8);
+    numbers_at_ = layout_.add(walk_ == Walk::lanes ? columns * 8 : 0);
     taps_at_ = layout_.add(walk_ == Walk::sliding ? 0 : columns * static_cast<int64_t>(sizeof(Taps)));
     divisors_at_ = layout_.add(columns * item);
     scratch_at_ = layout_.add(walk_ == Walk::sliding ? sliding_scratch(axis, columns, lines_, item) : 0);
@@ -87,13 +95,14 @@ class Pool {
 
   // The same for planes of lanes in each worker's memory: one image of all lanes, whose lines are listed
   // once.
-  void run_turned(const TurnedPlanes& planes, int64_t* indices, double elements) const {
+  template <class Number>
+  void run_turned(const TurnedPlanes& planes, Number* indices, double elements) const {
     planes.run(
         indices, layout_.bytes(), elements,
         [&](const TurnedMemory& m) {
           tasks_.list([&](const RowPart& part) { prepare(part, m.tables); },
                       [&](const RowPart& part, int64_t i) {
-                        add_line({m.in[0], m.out, m.indices}, part, m.tables, i);
+                        add_line({m.in[0], m.out, m.indices, nullptr}, part, m.tables, i);
                       });
         },
         [&](const TurnedMemory& m) { make(tasks_.whole(), m.tables, tasks_.rows()); });
@@ -120,6 +129,11 @@ class Pool {
       for (int64_t j = 0, o = part.column; j < part.columns; ++j, ++o) {
         taps[j] = inside(o) ? Taps{o * axis.stride - axis.before, axis.kernel} : axis.taps(o);
       }
+      if (operation_ == PoolOperation::max && walk_ == Walk::lanes) {
+        int64_t* first = reinterpret_cast<int64_t*>(scratch + numbers_at_);
+        for (int64_t j = 0; j < part.columns; ++j)
+          first[j] = numbers_ == Numbers::taps ? axis.first_tap(part.column + j) : taps[j].first;
+      }
     }
     if (operation_ == PoolOperation::mean) {
       const int64_t inner_divisor = inner.count ? problem_.divisor(2, inner.first) : 0;
@@ -134,25 +148,32 @@ class Pool {
     const PoolAxis* axis = problem_.axis;
     const Taps outer = axes_[0][part.outer], inner = axes_[1][part.inner];
     const void** rows = reinterpret_cast<const void**>(scratch + rows_at_) + i * most_rows_;
-    int64_t* row_position = reinterpret_cast<int64_t*>(scratch + positions_at_) + i * most_rows_;
+    int64_t* row_number = reinterpret_cast<int64_t*>(scratch + row_numbers_at_) + i * most_rows_;
     const char* const plane = static_cast<const char*>(data.x) + plane_offset(x_, part) * item_;
     const int64_t strides[2] = {x_.stride[0] * item_, x_.stride[1] * item_};
     int64_t n = 0;
     for (int64_t a = 0, d = outer.first; a < outer.count; ++a, d += axis[0].dilation) {
       for (int64_t b = 0, h = inner.first; b < inner.count; ++b, h += axis[1].dilation) {
         rows[n] = plane + d * strides[0] + h * strides[1];
-        row_position[n++] = (d * axis[1].input + h) * axis[2].input;
+        row_number[n++] = (d * axis[1].input + h) * axis[2].input;
       }
+    }
+    if (numbers_ == Numbers::taps) {
+      const int64_t first[2] = {axis[0].first_tap(part.outer), axis[1].first_tap(part.inner)};
+      for (int64_t k = 0; k < n; ++k)
+        row_number[k] =
+            ((first[0] + k / inner.count) * axis[1].kernel + first[1] + k % inner.count) * axis[2].kernel;
     }
     const int64_t y_at = plane_offset(y_, part) + part.outer * y_.stride[0] + part.inner * y_.stride[1] +
                          part.column * y_.stride[2];
     reinterpret_cast<PoolLine*>(scratch + lines_at_)[i] = {
         rows,
-        row_position,
+        row_number,
         n,
         axes_[0].divisor_of(part.outer) * axes_[1].divisor_of(part.inner),
         static_cast<char*>(data.y) + y_at * item_,
-        data.indices ? data.indices + y_at : nullptr};
+        data.indices ? data.indices + y_at : nullptr,
+        data.taps ? data.taps + y_at : nullptr};
   }
 
   void make(const RowPart& part, char* scratch, int64_t lines) const {
@@ -170,6 +191,8 @@ class Pool {
     r.x_pitch = x_.stride[2];
     r.y_pitch = y_.stride[2];
     r.channels = part.lanes;
+    r.first_number = reinterpret_cast<const int64_t*>(scratch + numbers_at_);
+    r.number_step = numbers_ == Numbers::taps ? 1 : axis.dilation;
     r.divisor = operation_ == PoolOperation::mean ? scratch + divisors_at_ : nullptr;
     r.p = p_;
     r.scratch = scratch + scratch_at_;
@@ -179,6 +202,7 @@ class Pool {
   const PoolProblem& problem_;
   const PoolOperation operation_;
   const double p_;
+  const Numbers numbers_;
   const ImageView x_, y_;
   const int64_t item_;
   const Walk walk_;
@@ -187,7 +211,8 @@ class Pool {
   const RowTasks tasks_;
   ScratchLayout layout_;
   int64_t most_rows_, lines_;
-  int64_t lines_at_, rows_at_, positions_at_, taps_at_, divisors_at_, scratch_at_;  // in a worker's scratch
+  // In a worker's scratch.
+  int64_t lines_at_, rows_at_, row_numbers_at_, numbers_at_, taps_at_, divisors_at_, scratch_at_;
 };
 
 }  // namespace
@@ -195,22 +220,53 @@ class Pool {
 void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
           const ImageView& y, int64_t* indices, bool channels_last) {
   if (x.batch == 0 || x.channels == 0) return;
-  const bool lanes = channels_last && x.channels > 1;
+  const bool lanes = in_lanes(x, channels_last);
   const Machine machine = Machine::current();
   const FlatPlanes flat(problem, x, y, lanes, indices == nullptr);
   if (!lanes && !indices && RowPool::serves(flat.problem)) {
-    return RowPool(flat.problem, operation, p, flat.large, flat.small).run(machine.threads);
+    return RowPool(flat.problem, operation, p, flat.large, flat.small, nullptr).run(machine.threads);
   }
   const TurnedPlanes turned(machine, {flat.large}, flat.small);
   if (!lanes && turned.pay()) {
     const int64_t width = turned.width();
-    Pool(flat.problem, operation, p, turned_view(flat.large, width), turned_view(flat.small, width), true,
-         true, 1)
+    Pool(flat.problem, operation, p, Numbers::positions, turned_view(flat.large, width),
+         turned_view(flat.small, width), true, true, 1)
         .run_turned(turned, indices, pool_elements(problem, x));
     return;
   }
-  Pool(flat.problem, operation, p, flat.large, flat.small, lanes, false, machine.threads)
-      .run({x.data, y.data, indices}, machine.threads);
+  Pool(flat.problem, operation, p, Numbers::positions, flat.large, flat.small, lanes, false, machine.threads)
+      .run({x.data, y.data, indices, nullptr}, machine.threads);
+}
+
+bool finds_taps(const PoolProblem& problem, bool lanes) {
+  double taps = 1, positions = 1;  // of the plane, with all that windows may reach beyond it
+  for (const PoolAxis& axis : problem.axis) {
+    taps *= static_cast<double>(axis.kernel);
+    positions *= static_cast<double>(axis.input) + 2 * static_cast<double>((axis.kernel - 1) * axis.dilation);
+    if (axis.adaptive || taps > kMostTaps || positions > kMostIndexedPositions || axis.leaves_empty())
+      return false;
+  }
+  return lanes || RowPool::serves(problem);
+}
+
+void max_pool_taps(const PoolProblem& problem, const ImageView& x, const ImageView& y, std::uint8_t* taps,
+                   bool channels_last) {
+  if (x.batch == 0 || x.channels == 0) return;
+  constexpr PoolOperation kMax = PoolOperation::max;
+  const Machine machine = Machine::current();
+  if (in_lanes(x, channels_last)) {
+    Pool(problem, kMax, 0, Numbers::taps, x, y, true, false, machine.threads)
+        .run({x.data, y.data, nullptr, taps}, machine.threads);
+    return;
+  }
+  const TurnedPlanes turned(machine, {x}, y);
+  const int64_t width = turned.width();
+  if (2 * problem.axis[2].output <= width && turned.pay()) {
+    Pool(problem, kMax, 0, Numbers::taps, turned_view(x, width), turned_view(y, width), true, true, 1)
+        .run_turned(turned, taps, pool_elements(problem, x));
+  } else {
+    RowPool(problem, kMax, 0, x, y, taps).run(machine.threads);
+  }
 }
 
 }  // namespace fastconv::cpu

@@ -16,6 +16,15 @@ namespace fastconv::cpu {
 void pool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
           const ImageView& y, int64_t* indices, bool channels_last);
 
+// Maxima with the taps of their windows that they came from, in a byte each, laid out as y: the first of
+// equal ones. Where finds_taps() says so.
+bool finds_taps(const PoolProblem& problem, bool lanes);  // lanes: of several channels, channels_last
+void max_pool_taps(const PoolProblem& problem, const ImageView& x, const ImageView& y, std::uint8_t* taps,
+                   bool channels_last);
+// dx = zeros, then each dy is added where the tap that was found for it lies.
+void scatter_taps(const PoolProblem& problem, const ImageView& dy, const std::uint8_t* taps,
+                  const ImageView& dx, bool channels_last);
+
 // dx of a mean or a p-norm (which reads the pool's x and y too). All arrays are C-contiguous.
 void pool_gradient(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& dy,
                    const void* x, const void* y, const ImageView& dx, bool channels_last);

@@ -63,7 +63,7 @@ class PoolGradient {
   // As Pool::run_turned.
   void run_turned(const TurnedPlanes& planes, double elements) const {
     planes.run(
-        nullptr, layout_.bytes(), elements,
+        static_cast<int64_t*>(nullptr), layout_.bytes(), elements,
         [&](const TurnedMemory& m) {
           tasks_.list([&](const RowPart& part) { prepare(part, m.tables); },
                       [&](const RowPart& part, int64_t i) {

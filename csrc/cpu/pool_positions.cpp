@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "core/buffer_pool.h"
 #include "cpu/cpu_features.h"
@@ -27,16 +28,15 @@ struct Group {
   int64_t channels;
 };
 
-// Calls body(worker, group) -> bool for all planes, and throws where one of them met an index that is none.
+// Calls body(worker, group) -> bool for all planes; false where one of them met an index that is none.
 template <class Body>
-void for_each_group(const PoolPositions& p, int64_t channel_block, int threads, const Body& body) {
-  const bool lanes = p.channels_last && p.small.channels > 1;
-  const int64_t blocks = lanes ? (p.small.channels + channel_block - 1) / channel_block : 1;
-  const int64_t windows = product(p.small.size), positions = product(p.large.size);
-  const int64_t groups = plane_count(p.small, lanes) * blocks;
-  if (groups == 0) return;
-  const double elements =
-      static_cast<double>(p.small.batch * p.small.channels) * static_cast<double>(windows + positions);
+bool for_each_group(const ImageView& small, const ImageView& large, bool lanes, int64_t channel_block,
+                    int threads, const Body& body) {
+  const int64_t blocks = lanes ? (small.channels + channel_block - 1) / channel_block : 1;
+  const int64_t groups = plane_count(small, lanes) * blocks;
+  if (groups == 0) return true;
+  const double elements = static_cast<double>(small.batch * small.channels) *
+                          static_cast<double>(product(small.size) + product(large.size));
   const int64_t per_task = std::max<int64_t>(
       1, static_cast<int64_t>(32768 / std::max(elements / static_cast<double>(groups), 1.0)));
   std::atomic<bool> good{true};
@@ -44,21 +44,26 @@ void for_each_group(const PoolPositions& p, int64_t channel_block, int threads, 
                [&](int64_t task, int worker) {
                  for (int64_t g = task * per_task; g < std::min(groups, (task + 1) * per_task); ++g) {
                    const int64_t channel = g % blocks * channel_block;
-                   const Group group = {plane_offset(p.small, lanes, g / blocks) + (lanes ? channel : 0),
-                                        plane_offset(p.large, lanes, g / blocks) + (lanes ? channel : 0),
-                                        lanes ? std::min(channel_block, p.small.channels - channel) : 1};
+                   const Group group = {plane_offset(small, lanes, g / blocks) + (lanes ? channel : 0),
+                                        plane_offset(large, lanes, g / blocks) + (lanes ? channel : 0),
+                                        lanes ? std::min(channel_block, small.channels - channel) : 1};
                    if (!body(worker, group)) good.store(false, std::memory_order_relaxed);
                  }
                });
-  if (!good) {
-    const int64_t count = p.small.batch * p.small.channels * windows;
-    int64_t at = 0;  // the first such one
-    while (at + 1 < count && p.indices[at] >= 0 && p.indices[at] < positions) ++at;
-    throw std::invalid_argument(std::string(p.function) + ": indices.flat[" + std::to_string(at) + "] is " +
-                                std::to_string(p.indices[at]) + ", expected a position in the plane, 0 to " +
-                                std::to_string(positions - 1));
-  }
+  return good;
 }
+
+[[noreturn]] void refuse_indices(const PoolPositions& p) {
+  const int64_t windows = product(p.small.size), positions = product(p.large.size);
+  const int64_t count = p.small.batch * p.small.channels * windows;
+  int64_t at = 0;  // the first such one
+  while (at + 1 < count && p.indices[at] >= 0 && p.indices[at] < positions) ++at;
+  throw std::invalid_argument(std::string(p.function) + ": indices.flat[" + std::to_string(at) + "] is " +
+                              std::to_string(p.indices[at]) + ", expected a position in the plane, 0 to " +
+                              std::to_string(positions - 1));
+}
+
+bool in_lanes(const PoolPositions& p) { return p.channels_last && p.small.channels > 1; }
 
 // Copies of single elements, whatever they mean.
 template <class Element>
@@ -88,12 +93,69 @@ bool copy_by_index(const PoolPositions& p, const Group& g, int64_t pitch, bool s
 
 void copy_all(const PoolPositions& p, bool scatter) {
   const int64_t pitch = p.channels_last ? p.small.channels : 1, item = size_of(p.small.dtype);
-  for_each_group(p, 64, num_threads(), [&](int, const Group& g) {
-    return item == 8   ? copy_by_index<std::uint64_t>(p, g, pitch, scatter)
-           : item == 4 ? copy_by_index<std::uint32_t>(p, g, pitch, scatter)
-                       : copy_by_index<std::uint16_t>(p, g, pitch, scatter);
+  const bool good =
+      for_each_group(p.small, p.large, in_lanes(p), 64, num_threads(), [&](int, const Group& g) {
+        return item == 8   ? copy_by_index<std::uint64_t>(p, g, pitch, scatter)
+               : item == 4 ? copy_by_index<std::uint32_t>(p, g, pitch, scatter)
+                           : copy_by_index<std::uint16_t>(p, g, pitch, scatter);
+      });
+  if (!good) refuse_indices(p);
+}
+
+// large = zeros, then small is added where set_places(group, scatter) tells.
+template <class SetPlaces>
+bool add_values(const ImageView& small, const ImageView& large, bool lanes, const SetPlaces& set_places) {
+  constexpr int64_t kChannelBlock = 64;
+  const KernelTable& table = active_table();
+  const int threads = num_threads();
+  const Dtype type = small.dtype;
+  const int64_t block = lanes ? std::min(small.channels, kChannelBlock) : 1;
+  const int64_t plane_bytes = product(large.size) * size_of(type);
+  const int64_t result_bytes = large.batch * large.channels * plane_bytes;
+  const int64_t caches = std::max<int64_t>(cpu_features().l3_bytes, 8 << 20);
+  const bool stream = !lanes && result_bytes > caches / 2 && plane_bytes <= cpu_features().l2_bytes / 2;
+  const bool through_sums = stream || type != compute_dtype(type);
+  const int64_t bytes = through_sums ? product(large.size) * block * size_of(compute_dtype(type)) : 0;
+  const Buffer scratch(bytes * threads);
+  return for_each_group(small, large, lanes, block, threads, [&](int worker, const Group& g) {
+    PoolScatter s{};
+    s.values = element(small.data, type, g.small);
+    set_places(g, &s);
+    s.count = product(small.size);
+    s.channels = g.channels;
+    s.pitch = lanes ? small.channels : 1;
+    s.target = element(large.data, type, g.large);
+    s.positions = product(large.size);
+    s.stream = stream;
+    s.scratch = scratch.as<char>() + worker * bytes;
+    return table.pool.scatter_add[static_cast<int>(type)](s);
   });
 }
+
+// Where taps lie: those of window o at start[o] + offset[tap].
+struct TapPositions {
+  std::vector<std::int32_t> start;
+  std::int32_t offset[kMostTaps];
+  std::int32_t reach;  // the largest of the offsets
+
+  explicit TapPositions(const PoolProblem& problem) {
+    const PoolAxis* axis = problem.axis;
+    const auto position = [&](int64_t d, int64_t h, int64_t w) {
+      return static_cast<std::int32_t>((d * axis[1].input + h) * axis[2].input + w);
+    };
+    start.reserve(static_cast<std::size_t>(problem.windows()));
+    for (int64_t d = 0; d < axis[0].output; ++d)
+      for (int64_t h = 0; h < axis[1].output; ++h)
+        for (int64_t w = 0; w < axis[2].output; ++w)
+          start.push_back(position(d * axis[0].stride - axis[0].before, h * axis[1].stride - axis[1].before,
+                                   w * axis[2].stride - axis[2].before));
+    std::int32_t* tap = offset;
+    for (int64_t a = 0; a < axis[0].kernel; ++a)
+      for (int64_t b = 0; b < axis[1].kernel; ++b)
+        for (int64_t t = 0; t < axis[2].kernel; ++t)
+          *tap++ = reach = position(a * axis[0].dilation, b * axis[1].dilation, t * axis[2].dilation);
+  }
+};
 
 }  // namespace
 
@@ -101,31 +163,19 @@ void scatter_values(const PoolPositions& p) { copy_all(p, true); }
 void gather_values(const PoolPositions& p) { copy_all(p, false); }
 
 void scatter_sums(const PoolPositions& p) {
-  constexpr int64_t kChannelBlock = 64;
-  const KernelTable& table = active_table();
-  const int threads = num_threads();
-  const Dtype type = p.small.dtype;
-  const bool lanes = p.channels_last && p.small.channels > 1;
-  const int64_t block = lanes ? std::min(p.small.channels, kChannelBlock) : 1;
-  const int64_t plane_bytes = product(p.large.size) * size_of(type);
-  const int64_t result_bytes = p.large.batch * p.large.channels * plane_bytes;
-  const int64_t caches = std::max<int64_t>(cpu_features().l3_bytes, 8 << 20);
-  const bool stream = !lanes && result_bytes > caches / 2 && plane_bytes <= cpu_features().l2_bytes / 2;
-  const bool through_sums = stream || type != compute_dtype(type);
-  const int64_t bytes = through_sums ? product(p.large.size) * block * size_of(compute_dtype(type)) : 0;
-  const Buffer scratch(bytes * threads);
-  for_each_group(p, block, threads, [&](int worker, const Group& g) {
-    PoolScatter s;
-    s.values = element(p.small.data, type, g.small);
-    s.indices = p.indices + g.small;
-    s.count = product(p.small.size);
-    s.channels = g.channels;
-    s.pitch = lanes ? p.small.channels : 1;
-    s.target = element(p.large.data, type, g.large);
-    s.positions = product(p.large.size);
-    s.stream = stream;
-    s.scratch = scratch.as<char>() + worker * bytes;
-    return table.pool.scatter_add[static_cast<int>(type)](s);
+  const bool good = add_values(p.small, p.large, in_lanes(p),
+                               [&](const Group& g, PoolScatter* s) { s->indices = p.indices + g.small; });
+  if (!good) refuse_indices(p);
+}
+
+void scatter_taps(const PoolProblem& problem, const ImageView& dy, const std::uint8_t* taps,
+                  const ImageView& dx, bool channels_last) {
+  const TapPositions positions(problem);
+  add_values(dy, dx, channels_last && dy.channels > 1, [&](const Group& g, PoolScatter* s) {
+    s->taps = taps + g.small;
+    s->start = positions.start.data();
+    s->offset = positions.offset;
+    s->reach = positions.reach;
   });
 }
 

@@ -101,14 +101,16 @@ class RowPool {
            (axis.stride == 1 || axis.kernel <= kMostTaps);
   }
 
+  // taps: of maxima, laid out as y, or null.
   RowPool(const PoolProblem& problem, PoolOperation operation, double p, const ImageView& x,
-          const ImageView& y)
+          const ImageView& y, std::uint8_t* taps)
       : problem_(problem),
         mean_(operation == PoolOperation::mean),
         scaled_(mean_ && powers_of_two(problem)),
         p_(p),
         x_(x),
         y_(y),
+        taps_(taps),
         planes_(x, y),
         kernel_(active_table().pool.rows[static_cast<int>(operation)][static_cast<int>(x.dtype)]),
         groups_(problem.axis[2].output, problem.axis[2].stride, reach()) {
@@ -148,18 +150,28 @@ class RowPool {
     const auto rows = static_cast<std::size_t>(problem_.axis[0].output * problem_.axis[1].output);
     rows_.reserve(rows);
     from_.reserve(rows * static_cast<std::size_t>(outer.most * inner.most));
+    if (taps_) numbers_.reserve(from_.capacity());
     for (int64_t d = 0; d < problem_.axis[0].output; ++d) {
       for (int64_t h = 0; h < problem_.axis[1].output; ++h) {
         const Taps a = outer[d], b = inner[h];
-        rows_.push_back({from_.data() + from_.size(), a.count * b.count,
+        rows_.push_back({from_.data() + from_.size(), numbers_.data() + numbers_.size(), a.count * b.count,
                          divisor(outer.divisor_of(d) * inner.divisor_of(h)),
                          d * y_.stride[0] + h * y_.stride[1]});
         for (int64_t i = 0; i < a.count; ++i)
           for (int64_t j = 0; j < b.count; ++j)
             from_.push_back((a.first + i * outer.step) * x_.stride[0] +
                             (b.first + j * inner.step) * x_.stride[1]);
+        if (taps_) number_taps(d, h, a.count, b.count);
       }
     }
+  }
+
+  void number_taps(int64_t d, int64_t h, int64_t outer, int64_t inner) {
+    const PoolAxis* axis = problem_.axis;
+    const int64_t first[2] = {axis[0].first_tap(d), axis[1].first_tap(h)};
+    for (int64_t i = 0; i < outer; ++i)
+      for (int64_t j = 0; j < inner; ++j)
+        numbers_.push_back(((first[0] + i) * axis[1].kernel + first[1] + j) * axis[2].kernel);
   }
 
   // Elements of a run of planes, from its first one to its last in memory; none where some lie before the
@@ -200,17 +212,21 @@ class RowPool {
     r.lines = groups_.lines;
     r.pitch = groups_.pitch;
     kernel_(r);
+    if (!taps_) return;
+    r.taps = taps_ + run * y_.batch_stride + column;
+    active_table().pool.find_taps[static_cast<int>(x_.dtype)](r);
   }
 
   const PoolProblem& problem_;
   const bool mean_, scaled_;
   const double p_;
   const ImageView x_, y_;
+  std::uint8_t* const taps_;
   const PlaneRuns planes_;
   void (*const kernel_)(const PoolRows&);
   RowGroups groups_;
   std::vector<PoolRow> rows_;
-  std::vector<int64_t> from_;
+  std::vector<int64_t> from_, numbers_;
   Buffer divisors_;
 };
 

@@ -62,8 +62,8 @@ class TurnedPlanes {
 
   // prepare(memory) is called once a task, then make(memory) for each of its parts of the channels: `in` is
   // ready, `out` (and `indices`, where the argument is not null) to be made.
-  template <class Prepare, class Make>
-  void run(int64_t* indices, int64_t table_bytes, double elements, const Prepare& prepare,
+  template <class Number, class Prepare, class Make>
+  void run(Number* indices, int64_t table_bytes, double elements, const Prepare& prepare,
            const Make& make) const {
     constexpr int64_t kMostTogether = 16;
     constexpr double kNsPerElement = 0.25;
@@ -105,9 +105,10 @@ class TurnedPlanes {
                          {m.out, results, real, plane(out_, image, channel), 1, out_.channel_stride, nullptr,
                           Activation::none});
                      if (!indices) continue;
-                     int64_t* to = indices + image * out_.batch_stride + channel * out_.channel_stride;
+                     Number* to = indices + image * out_.batch_stride + channel * out_.channel_stride;
                      for (int64_t c = 0; c < real; ++c, to += out_.channel_stride)
-                       for (int64_t o = 0; o < results; ++o) to[o] = m.indices[o * width_ + c];
+                       for (int64_t o = 0; o < results; ++o)
+                         to[o] = static_cast<Number>(m.indices[o * width_ + c]);
                    }
                  });
   }

@@ -1,7 +1,10 @@
-// Convolutions, transposed convolutions, their gradients, linear layers.
+// Convolutions, with a max pool behind them too, transposed convolutions, their gradients, linear layers.
+#include <algorithm>
+
 #include "core/conv_problem.h"
 #include "python/call.h"
 #include "python/conv_arguments.h"
+#include "python/pool_index.h"
 #include "python/result.h"
 
 namespace fastconv::python {
@@ -41,23 +44,90 @@ std::optional<Array> read_bias(const ConvCall& c, const Call& call, const py::ob
   return bias;
 }
 
-py::object forward(ConvCall c, const py::object& x_object, const py::object& w_object,
-                   const py::object& b_object, const py::object& out) {
-  Call call(c.function.c_str(), x_object, "x");
-  const Array x = call.read(x_object, "x");
-  const Array w = call.read(w_object, "w").contiguous();
-  require_same_dtype(call.function(), x, w);
-  const ImageView from = c.complete(x, w.shape());
-  const std::optional<Array> b = read_bias(c, call, b_object, x);
-  const auto route = c.route(call.backend(), c.forward_direction(), x.dtype());
-  if (call.logged()) call.say({&x, &w}, route_text(c.precision, route->name()));
-  Result y(out, c.result_shape(), x, {&x, &w, b ? &*b : nullptr});
-  const ImageView to = result_view(c, y.data(), x.dtype());
-  call.run([&] {
-    route->images(from, filter_view(c.problem, w.data(), w.dtype()),
-                  epilogue_of(b ? &*b : nullptr, c.activation), to);
-  });
+// The arrays of a forward call, which complete it.
+struct ForwardArrays {
+  Array x, w;
+  ImageView from;
+  std::optional<Array> b;
+
+  ForwardArrays(ConvCall* c, const Call& call, const py::object& x_object, const py::object& w_object,
+                const py::object& b_object)
+      : x(call.read(x_object, "x")), w(call.read(w_object, "w").contiguous()) {
+    require_same_dtype(call.function(), x, w);
+    from = c->complete(x, w.shape());
+    b = read_bias(*c, call, b_object, x);
+  }
+  void run(const ConvCall& c, const ConvRoute& route, const ImageView& images, const ImageView& to) const {
+    route.images(images, filter_view(c.problem, w.data(), w.dtype()),
+                 epilogue_of(b ? &*b : nullptr, c.activation), to);
+  }
+};
+
+py::object forward(ConvCall c, const py::object& x, const py::object& w, const py::object& b,
+                   const py::object& out) {
+  Call call(c.function.c_str(), x, "x");
+  const ForwardArrays a(&c, call, x, w, b);
+  const auto route = c.route(call.backend(), c.forward_direction(), a.x.dtype());
+  if (call.logged()) call.say({&a.x, &a.w}, route_text(c.precision, route->name()));
+  Result y(out, c.result_shape(), a.x, {&a.x, &a.w, a.b ? &*a.b : nullptr});
+  const ImageView to = result_view(c, y.data(), a.x.dtype());
+  call.run([&] { a.run(c, *route, a.from, to); });
   return y.finish();
+}
+
+ImageView images_of(const ImageView& v, std::int64_t first, std::int64_t count) {
+  ImageView part = v;
+  part.data = element(v.data, v.dtype, first * v.batch_stride);
+  part.batch = count;
+  return part;
+}
+
+// (y, index or None): the maxima of a convolution's result, of which some images at a time are ever there.
+py::tuple pooled_forward(int rank, ConvCall c, const py::object& x, const py::object& w, const py::object& b,
+                         const py::object& kernel_size, const py::object& stride, const py::object& padding,
+                         const py::object& dilation, const py::object& ceil_mode,
+                         const py::object& data_format, const py::object& with_index) {
+  const std::string pool_name = ranked_name("max_pool", rank);
+  const bool indexed = read_flag(pool_name, "with_index", with_index);
+  if (indexed) Place::host().require(x, c.function.c_str(), "x");
+  Call call(c.function.c_str(), x, "x");
+  const ForwardArrays a(&c, call, x, w, b);
+  const Dtype dtype = a.x.dtype();
+  Backend& backend = call.backend();
+  ConvCall part = c;
+  part.problem.batch = backend.images_at_once(c.problem, dtype);
+  auto route = part.route(backend, Direction::forward, dtype);
+  const PoolShape shape = read_pool_shape(pool_name, "x", c.result_shape(), rank, data_format);
+  const PoolProblem pool = read_sliding(pool_name, shape, kernel_size, stride, padding, dilation, ceil_mode);
+  if (call.logged()) {
+    call.say({&a.x, &a.w}, route_text(c.precision, route->name()) + ", then " + pool_name + " to " +
+                               shape_text(shape.pooled(pool)));
+  }
+  const NewArray y = new_like(a.x, shape.pooled(pool));
+  auto index = indexed ? std::make_unique<PoolIndex>(a.x, shape, pool) : nullptr;
+  const ImageView pooled =
+      pool_view(y.data, dtype, shape, {pool.axis[0].output, pool.axis[1].output, pool.axis[2].output});
+  call.run([&] {
+    const std::int64_t batch = c.problem.batch, at_once = part.problem.batch;
+    ImageView images = result_view(part, nullptr, dtype);
+    const Workspace memory = backend.workspace(at_once * images.batch_stride * size_of(dtype));
+    images.data = memory.get();
+    for (std::int64_t first = 0; first < batch; first += at_once) {
+      const std::int64_t count = std::min(at_once, batch - first);
+      if (count != part.problem.batch) {
+        part.problem.batch = images.batch = count;
+        route = part.route(backend, Direction::forward, dtype);
+      }
+      a.run(part, *route, images_of(a.from, first, count), images);
+      const ImageView to = images_of(pooled, first, count);
+      if (index) {
+        index->pool(images, to, first);
+      } else {
+        backend.pool(pool, PoolOperation::max, 0, images, to, nullptr, shape.channels_last);
+      }
+    }
+  });
+  return py::make_tuple(y.object, index ? py::cast(std::move(index)) : py::none());
 }
 
 // An array of the result's shape: dy, or y.
@@ -264,6 +334,15 @@ void bind_convolution(py::module_& m) {
     return forward(ConvCall("conv", rank, false, stride, padding, py::int_(0), dilation, groups, padding_mode,
                             data_format, activation, precision, algorithm),
                    x, w, b, out);
+  });
+  m.def("conv_max_pool", [](int rank, O x, O w, O b, O stride, O padding, O dilation, O groups,
+                            O padding_mode, O data_format, O activation, O precision, O kernel_size,
+                            O pool_stride, O pool_padding, O pool_dilation, O ceil_mode, O with_index) {
+    return pooled_forward(rank,
+                          ConvCall("conv", rank, false, stride, padding, py::int_(0), dilation, groups,
+                                   padding_mode, data_format, activation, precision, py::str("auto")),
+                          x, w, b, kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode,
+                          data_format, with_index);
   });
   m.def("conv_transpose", [](int rank, O x, O w, O b, O stride, O padding, O output_padding, O dilation,
                              O groups, O data_format, O activation, O precision, O algorithm, O out) {

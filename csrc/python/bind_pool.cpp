@@ -5,6 +5,7 @@
 #include "python/call.h"
 #include "python/padding.h"
 #include "python/pool_arguments.h"
+#include "python/pool_index.h"
 #include "python/result.h"
 
 namespace fastconv::python {
@@ -194,6 +195,7 @@ void bind_pool(py::module_& m) {
   }
   m.def("max_unpool", &max_unpool);
   bind_pool_gradients(m);
+  bind_pool_index(m);
 }
 
 }  // namespace fastconv::python

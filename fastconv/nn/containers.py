@@ -46,7 +46,8 @@ class Sequential(_Container):
     A convolution, a linear layer, a batch normalisation or a ``Residual`` and an activation right behind it
     (ReLU, ReLU6, LeakyReLU with its default slope, Sigmoid, Tanh) are computed in one pass, as if the
     activation were the layer's own. In evaluation mode so are a convolution and the batch normalisation
-    behind it.
+    behind it. A max pool that follows, without `return_indices`, joins the convolution too: the result
+    between them, which is the larger one, is neither written out whole nor kept for the gradient.
 
     Parameters
     ----------

@@ -21,8 +21,9 @@ from fastconv._typing import Padding, Sizes
 from fastconv.nn.activations import ActivatedLayer
 from fastconv.nn.arguments import read_int, read_sizes
 from fastconv.nn.init import initialiser
-from fastconv.nn.module import Pullback, Rng
+from fastconv.nn.module import Layer, Pullback, Rng
 from fastconv.nn.parameter import Array, Parameter
+from fastconv.nn.pooled_convolution import pooled
 
 
 class _FilterLayer(ActivatedLayer, ABC):
@@ -71,24 +72,24 @@ class _FilterLayer(ActivatedLayer, ABC):
         x = self._read(x)
         y = self.forward(x)
         kept = y if self.activation else None
+        return y, self._skipping(y, lambda dy, needs_dx: self.pull_back(dy, x, kept, needs_dx))
 
-        def pullback(dy: Array, needs_dx: bool = True) -> Array:
-            dx: Array
-            dx, dw, db = type(self).gradient(
-                dy,
-                x,
-                self.weight.data,
-                b=None if self.bias is None else self.bias.data,
-                y=kept,
-                needs=(needs_dx, True, self.bias is not None),
-                **self._keywords(),
-            )
-            self.weight.accumulate(dw)
-            if self.bias is not None:
-                self.bias.accumulate(db)
-            return dx
-
-        return y, self._skipping(y, pullback)
+    def pull_back(self, dy: Array, x: Array, y: Array | None, needs_dx: bool) -> Array:
+        """Add the parameters' gradients at `x` and return that by `x`; an activation wants its result `y`."""
+        dx: Array
+        dx, dw, db = type(self).gradient(
+            dy,
+            x,
+            self.weight.data,
+            b=None if self.bias is None else self.bias.data,
+            y=y,
+            needs=(needs_dx, True, self.bias is not None),
+            **self._keywords(),
+        )
+        self.weight.accumulate(dw)
+        if self.bias is not None:
+            self.bias.accumulate(db)
+        return dx
 
 
 class Convolution(_FilterLayer):
@@ -175,6 +176,9 @@ class Convolution(_FilterLayer):
             "activation": self.activation,
             "precision": self.precision,
         }
+
+    def followed_by(self, layer: Layer) -> Layer | None:
+        return pooled(self, layer) or super().followed_by(layer)
 
     def multiply_adds(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> int:
         return math.prod(output_shape) * math.prod(self.weight.data.shape[1:])

@@ -5,7 +5,8 @@ By its kept statistics a normalisation is a scale and a shift for each channel, 
     s * (w * x + b - m) + beta  =  (s * w) * x + (s * (b - m) + beta),   s = gamma / sqrt(v + eps)
 
 so that one convolution with other filters does both, and the pass over its result is saved. The filters are
-scaled anew in each call: they may have been changed since the last.
+scaled anew in each call: they may have been changed since the last. A max pool behind it joins that
+convolution as it would any other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fastconv.nn.convolution import Convolution
 from fastconv.nn.module import Layer
 from fastconv.nn.normalisation import BatchNorm
 from fastconv.nn.parameter import Array, Parameter
+from fastconv.nn.pooling import MaxPool
 
 
 def folded(conv: Layer, norm: Layer) -> Layer | None:
@@ -40,16 +42,34 @@ class _NormalisedConvolution(ActivatedLayer):
     def __init__(self, conv: Convolution, norm: BatchNorm) -> None:
         self._conv = conv
         self._norm = norm
+        self._pool: MaxPool | None = None
+
+    def followed_by(self, layer: Layer) -> Layer | None:
+        if self._pool is not None:
+            return None
+        if not isinstance(layer, MaxPool):
+            return super().followed_by(layer)
+        both = copy.copy(self)
+        both._pool = layer
+        return both
 
     def forward(self, x: Array) -> Array:
+        for layer in self._layers_for(x):
+            x = layer.forward(x)
+        return x
+
+    def _layers_for(self, x: Array) -> list[Layer]:
         conv, norm = copy.copy(self._conv), copy.copy(self._norm)
         # Filters larger than the images are more work to scale than the result.
         if np.ndim(x) != conv.rank + 2 or np.size(x) < conv.weight.data.size:
             norm.activation = self.activation
-            return norm.forward(conv.forward(x))
+            return [conv, norm] if self._pool is None else [conv, norm, self._pool]
         conv.activation = self.activation
         conv.weight, conv.bias = self._filters()
-        return conv.forward(x)
+        if self._pool is None:
+            return [conv]
+        both = conv.followed_by(self._pool)
+        return [conv, self._pool] if both is None else [both]
 
     def _filters(self) -> tuple[Parameter, Parameter]:
         """Normalise the filters without any shift, and the bias with it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from fastconv import functional, grad
+from fastconv import _core, functional, grad
 from fastconv._typing import Padding, Sizes
 from fastconv.nn.module import Layer, Pullback
 from fastconv.nn.parameter import Array
@@ -22,7 +22,11 @@ class _Pool(Layer):
     gradient: ClassVar[Callable[..., Array]]
 
 
-class _MaxPool(_Pool):
+class MaxPool(_Pool):
+    """Max pool of any rank."""
+
+    rank: ClassVar[int]
+
     def __init__(
         self,
         kernel_size: Sizes,
@@ -58,7 +62,11 @@ class _MaxPool(_Pool):
         self.ceil_mode = ceil_mode
         self.data_format = data_format
 
-    def _pool(self, x: Array, return_indices: bool) -> Any:
+    def window(self) -> tuple[Sizes, Sizes | None, Padding, Sizes, bool]:
+        """Return `kernel_size`, `stride`, `padding`, `dilation` and `ceil_mode`."""
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+
+    def forward(self, x: Array) -> Any:
         return type(self).function(
             x,
             self.kernel_size,
@@ -66,25 +74,25 @@ class _MaxPool(_Pool):
             padding=self.padding,
             dilation=self.dilation,
             ceil_mode=self.ceil_mode,
-            return_indices=return_indices,
+            return_indices=self.return_indices,
             data_format=self.data_format,
         )
 
-    def forward(self, x: Array) -> Any:
-        return self._pool(x, self.return_indices)
-
     def vjp(self, x: Array) -> tuple[Any, Pullback]:
         x = self._read(x)
-        y, indices = self._pool(x, True)
+        if not self.return_indices:
+            y, index = _core.max_pool_with_index(self.rank, x, *self.window(), self.data_format)
+            return y, self._checked(y, index.gradient)
+        y, indices = self.forward(x)
         shape = x.shape
 
         def pullback(dy: Array) -> Array:
             return type(self).gradient(dy, indices, shape, data_format=self.data_format)
 
-        return ((y, indices) if self.return_indices else y), self._checked(y, pullback)
+        return (y, indices), self._checked(y, pullback)
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(MaxPool):
     """Largest element of each window of a sequence, (N, C, L); see ``help(MaxPool1d.__init__)``.
 
     Examples
@@ -95,11 +103,12 @@ class MaxPool1d(_MaxPool):
     array([[[3., 2.]]])
     """
 
+    rank = 1
     function = functional.max_pool1d
     gradient = grad.max_pool1d
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(MaxPool):
     """Largest element of each window of an image, (N, C, H, W); see ``help(MaxPool2d.__init__)``.
 
     Examples
@@ -110,11 +119,12 @@ class MaxPool2d(_MaxPool):
     (1, 8, 16, 16)
     """
 
+    rank = 2
     function = functional.max_pool2d
     gradient = grad.max_pool2d
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(MaxPool):
     """Largest element of each window of a volume, (N, C, D, H, W); see ``help(MaxPool3d.__init__)``.
 
     Examples
@@ -125,6 +135,7 @@ class MaxPool3d(_MaxPool):
     (1, 2, 2, 3, 4)
     """
 
+    rank = 3
     function = functional.max_pool3d
     gradient = grad.max_pool3d
 

@@ -13,15 +13,18 @@ using std::int64_t;
 
 // Parts of output rows of a pool: the same `columns` output columns of each line. Window j holds the input
 // columns taps[j].first, + step, ... of each of its line's rows, which point at column 0 and come in the
-// order of the plane: row k begins at its flat position row_position[k]. No rows, or no taps, is an empty
-// window.
+// order of the plane. No rows, or no taps, is an empty window.
+//
+// Elements that may be maxima have numbers: their flat positions in the plane, with row_number[k] that of the
+// first one in row k; or, in lanes, what first_number and number_step say.
 struct PoolLine {
   const void* const* rows;
-  const int64_t* row_position;
+  const int64_t* row_number;
   int64_t row_count;
   double divisor;  // mean: of the rows ...
   void* y;
-  int64_t* indices;  // max: flat positions of the maxima, or null; -1 where a window is empty
+  int64_t* indices;    // max: the numbers of the maxima, or null; -1 where a window is empty
+  std::uint8_t* taps;  // max in lanes: the same in a byte each, of windows that are not empty; or null
 };
 
 struct PoolLines {
@@ -32,16 +35,21 @@ struct PoolLines {
   // Sliding: window j is kernel taps from column start + j * stride on, of `input` columns.
   int64_t start, stride, kernel, input;
   int64_t x_pitch, y_pitch, channels;  // lanes: elements from column to column of input and result
+  // Lanes: the elements of window j in row k have the numbers row_number[k] + first_number[j], + number_step
+  // ...
+  const int64_t* first_number;
+  int64_t number_step;
   const void* divisor;  // mean: ... times that of each output column, of the compute type; else null
   double p;
   void* scratch;
 };
 
-// Rows of windows of planes that are all alike, without the numbers of maxima: the same `columns` windows of
-// each. Row i of [begin, end) is row i % row_count of the list, in plane i / row_count; its input rows begin
-// at `from`, its results at `to`, both counted from the plane's first element.
+// Rows of windows of planes that are all alike: the same `columns` windows of each. Row i of [begin, end) is
+// row i % row_count of the list, in plane i / row_count; its input rows begin at `from`, its results at `to`,
+// both counted from the plane's first element.
 struct PoolRow {
   const int64_t* from;
+  const int64_t* tap;  // find_taps: the number of the first tap in each of them
   int64_t from_count;
   double divisor;  // mean: of the rows ...
   int64_t to;
@@ -52,6 +60,7 @@ constexpr int kMostRowStride = 4;
 struct PoolRows {
   const void* x;
   void* y;
+  std::uint8_t* taps;            // find_taps: laid out as y
   int64_t from_plane, to_plane;  // elements from plane to plane
   const PoolRow* rows;
   int64_t row_count, begin, end;
@@ -120,11 +129,19 @@ struct PoolGradientRows {
   int64_t lines, pitch;
 };
 
-// target[indices[o * pitch + c] * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto
-// zeros. False, with the target undefined, where an index is not in [0, positions).
+constexpr int kMostTaps = 256;  // that a byte can tell apart
+
+// target[i * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto zeros. The position i is
+// indices[o * pitch + c], or, where there are none, that of a tap of window o:
+// start[o] + offset[taps[o * pitch + c]], which is one. False, with the target undefined, where an index is
+// not in [0, positions).
 struct PoolScatter {
   const void* values;
   const int64_t* indices;
+  const std::uint8_t* taps;
+  const std::int32_t* start;
+  const std::int32_t* offset;
+  int64_t reach;  // the largest offset
   int64_t count, channels, pitch;
   void* target;
   int64_t positions;
@@ -139,6 +156,7 @@ struct PoolKernels {
   void (*sliding[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*window[kPoolOperations][kDtypeCount])(const PoolLines&);
   void (*lanes[kPoolOperations][kDtypeCount])(const PoolLines&);
+  void (*find_taps[kDtypeCount])(const PoolRows&);  // see kernels/pool_taps.h
   // [0] mean, [1] power; see kernels/pool_gradient{,_rows}.h.
   void (*gradient_rows[2][kDtypeCount])(const PoolGradientRows&);
   void (*gradient_runs[2][kDtypeCount])(const PoolGradientLines&);

@@ -8,6 +8,7 @@
 #include "cpu/kernels/pool_rows.h"
 #include "cpu/kernels/pool_scatter.h"
 #include "cpu/kernels/pool_sliding.h"
+#include "cpu/kernels/pool_taps.h"
 #include "cpu/kernels/pool_window.h"
 
 namespace fastconv::cpu::FASTCONV_ISA {
@@ -28,6 +29,7 @@ constexpr void add_pools(PoolKernels& k, Dtype type) {
   add_pool<V, S, PoolOperation::max>(k, dtype);
   add_pool<V, S, PoolOperation::mean>(k, dtype);
   add_pool<V, S, PoolOperation::power>(k, dtype);
+  k.find_taps[dtype] = find_taps<V, S>;
   k.gradient_rows[0][dtype] = pool_gradient_rows<V, S, MeanGradient>;
   k.gradient_rows[1][dtype] = pool_gradient_rows<V, S, PowerGradient>;
   k.gradient_runs[0][dtype] = pool_gradient_runs<V, S, MeanGradient>;

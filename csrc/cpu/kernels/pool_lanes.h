@@ -1,5 +1,5 @@
 // Windows whose elements are runs of channels (PoolLines in contracts/pools.h): every lane is a
-// channel, so any window is as good as any other. Numbers are flat positions in the plane.
+// channel, so any window is as good as any other.
 #pragma once
 
 #include "cpu/contracts/pools.h"
@@ -8,14 +8,12 @@
 namespace fastconv::cpu::FASTCONV_ISA {
 namespace {
 
-template <class V>
-void store_numbers(V lanes, int count, int64_t* to) {
-  typename V::Scalar numbers[V::kLanes];
-  lanes.store(numbers);
-  if (count == V::kLanes) {
-    for (int i = 0; i < V::kLanes; ++i) to[i] = number_of_lane(numbers[i]);
+template <int kAll, class T, class Number>
+void store_numbers(const T* __restrict lanes, int count, Number* __restrict to) {
+  if (count == kAll) {
+    for (int i = 0; i < kAll; ++i) to[i] = static_cast<Number>(number_of_lane(lanes[i]));
   } else {
-    for (int i = 0; i < count; ++i) to[i] = number_of_lane(numbers[i]);
+    for (int i = 0; i < count; ++i) to[i] = static_cast<Number>(number_of_lane(lanes[i]));
   }
 }
 
@@ -27,11 +25,11 @@ struct WindowPart {
 
 template <class V, class S, int kVectors, bool kPart, class Operation>
 void add_elements(const PoolLine& line, const Operation& operation, const WindowPart& part, int64_t column,
-                  int64_t pitch, int64_t position, int64_t step, int count,
+                  int64_t pitch, int64_t first, int64_t step, int count,
                   typename Operation::State (&state)[kVectors]) {
   for (int64_t k = part.begin; k < part.end; ++k) {
     const S* p = static_cast<const S*>(line.rows[k]) + column + part.first * pitch;
-    int64_t number = Operation::kNumbers ? line.row_position[k] + position : 0;
+    int64_t number = Operation::kNumbers ? line.row_number[k] + first : 0;
     for (int64_t t = 0; t < part.taps; ++t, p += pitch, number += step) {
 #pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) {
@@ -74,14 +72,14 @@ void pool_channels(const PoolLines& r, const PoolLine& line, const Operation& op
   const Taps window = r.taps[o];
   // Nothing beats -Inf in a window that holds nothing else: the first element is taken.
   const bool empty = line.row_count == 0 || window.count == 0;
-  const int64_t first = Operation::kNumbers && !empty ? line.row_position[0] + window.first : 0;
+  const int64_t first = Operation::kNumbers && !empty ? line.row_number[0] + r.first_number[o] : 0;
   typename Operation::State state[kVectors];
   for (auto& s : state) s = operation.start(first);
   const WindowPart part = {0, line.row_count, 0, window.count};
   const int64_t column = window.first * r.x_pitch + channel, pitch = r.step * r.x_pitch;
   if constexpr (Operation::kNumbers) {
-    add_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, window.first, r.step, count,
-                                        state);
+    add_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, r.first_number[o],
+                                        r.number_step, count, state);
   } else {
     reduce_elements<V, S, kVectors, kPart>(line, operation, part, column, pitch, count, state);
   }
@@ -95,12 +93,18 @@ void pool_channels(const PoolLines& r, const PoolLine& line, const Operation& op
     } else {
       store_as(y + i * kLanes, v);
     }
-    if constexpr (Operation::kNumbers) {
-      int64_t* indices = line.indices + o * r.y_pitch + channel + i * kLanes;
-      store_numbers(state[i].number, count, indices);
-      if (empty) {
-        for (int c = 0; c < count; ++c) indices[c] = -1;
-      }
+  }
+  if constexpr (Operation::kNumbers) {
+    constexpr int kAll = kVectors * kLanes;
+    T numbers[kAll];
+    for (int i = 0; i < kVectors; ++i) state[i].number.store(numbers + i * kLanes);
+    const int64_t at = o * r.y_pitch + channel;
+    const int all = kPart ? count : kAll;
+    if (line.taps) {
+      store_numbers<kAll>(numbers, all, line.taps + at);
+    } else {
+      store_numbers<kAll>(numbers, all, line.indices + at);
+      if (empty) fill<int64_t>(line.indices + at, all, -1);
     }
   }
 }

@@ -164,7 +164,7 @@ void with_operation(double p, const Walk& walk) {
 template <class V, PoolOperation kOperation, class Walk>
 void with_operation(const PoolLines& r, const Walk& walk) {
   if constexpr (kOperation == PoolOperation::max) {
-    if (r.lines->indices) return walk(NumberedMaximum<V>());
+    if (r.lines->indices || r.lines->taps) return walk(NumberedMaximum<V>());
   }
   with_operation<V, kOperation>(r.p, walk);
 }

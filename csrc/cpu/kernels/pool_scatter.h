@@ -43,9 +43,13 @@ struct ZeroedAhead {
     }
     if (farthest < static_cast<std::uint64_t>(zeroed)) return true;
     if (farthest >= static_cast<std::uint64_t>(positions)) return false;
-    const int64_t ahead = static_cast<int64_t>(farthest) + 1 + 2048 / channels;
-    zero_until(ahead < positions ? ahead : positions);
+    reach_until(static_cast<int64_t>(farthest));
     return true;
+  }
+  void reach_until(int64_t position) {
+    if (position < zeroed) return;
+    const int64_t ahead = position + 1 + 2048 / channels;
+    zero_until(ahead < positions ? ahead : positions);
   }
 };
 
@@ -65,33 +69,67 @@ const typename V::Scalar* widened(const S* values, int64_t count, typename V::Sc
   return room;
 }
 
-// Values o of neighbouring channels go to sums[index * pitch + channel]. Of a single channel the windows are
-// the neighbours.
-template <class V, class S>
-bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
-  using T = typename V::Scalar;
-  constexpr int64_t kChunk = 256;
-  T room[kChunk];
-  ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
-  constexpr int64_t kSmallPlane = 4096;
-  const bool single = s.channels == 1 && s.pitch == 1;
-  if (single && s.positions <= kSmallPlane) target.zero_until(s.positions);
+// The positions of taps. All of a chunk, before anything is added there: looked up one by one on the way,
+// they cost half as much again.
+inline void look_up(const std::int32_t* __restrict start, const std::int32_t* __restrict offset,
+                    const std::uint8_t* __restrict taps, int64_t count, std::int32_t* __restrict positions) {
+  for (int64_t i = 0; i < count; ++i) positions[i] = start[i] + offset[taps[i]];
+}
+
+constexpr int64_t kChunk = 256;
+
+// Calls add(o, begin, count, values) for values [begin, begin + count) of each window o; of a single channel
+// the windows are the neighbours, and o is 0. False where it says so.
+template <class V, class S, class Add>
+bool for_each_chunk(const PoolScatter& s, bool single, const Add& add) {
+  typename V::Scalar room[kChunk];
   const int64_t outer = single ? 1 : s.count, inner = single ? s.count : s.channels;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t begin = 0; begin < inner; begin += kChunk) {
       const int64_t count = inner - begin < kChunk ? inner - begin : kChunk;
-      const int64_t* indices = s.indices + o * s.pitch + begin;
-      if (!target.reach(indices, count)) return false;
-      const T* values = widened(static_cast<const S*>(s.values) + o * s.pitch + begin, count, room, V{});
-      if (single) {
-        for (int64_t i = 0; i < count; ++i) sums[indices[i]] += values[i];
-      } else {
-        for (int64_t i = 0; i < count; ++i) sums[indices[i] * pitch + begin + i] += values[i];
-      }
+      const S* const values = static_cast<const S*>(s.values) + o * s.pitch + begin;
+      if (!add(o, begin, count, widened(values, count, room, V{}))) return false;
     }
   }
-  target.zero_until(s.positions);
   return true;
+}
+
+// Values o of neighbouring channels go to sums[position * pitch + channel].
+template <class V, class S>
+bool add_at(const PoolScatter& s, typename V::Scalar* sums, int64_t pitch) {
+  using T = typename V::Scalar;
+  ZeroedAhead<T> target{sums, s.positions, s.channels, pitch};
+  constexpr int64_t kSmallPlane = 4096;
+  const bool single = s.channels == 1 && s.pitch == 1;
+  if (single && s.positions <= kSmallPlane) target.zero_until(s.positions);
+  const auto add_by_index = [&](int64_t o, int64_t begin, int64_t count, const T* values) {
+    const int64_t* const indices = s.indices + o * s.pitch + begin;
+    if (!target.reach(indices, count)) return false;
+    if (single) {
+      for (int64_t i = 0; i < count; ++i) sums[indices[i]] += values[i];
+    } else {
+      for (int64_t i = 0; i < count; ++i) sums[indices[i] * pitch + begin + i] += values[i];
+    }
+    return true;
+  };
+  const auto add_by_tap = [&](int64_t o, int64_t begin, int64_t count, const T* values) {
+    const std::uint8_t* const taps = s.taps + o * s.pitch + begin;
+    const std::int32_t* const start = s.start + (single ? begin : o);
+    target.reach_until(start[single ? count - 1 : 0] + s.reach);
+    if (single) {
+      std::int32_t positions[kChunk];
+      look_up(start, s.offset, taps, count, positions);
+      for (int64_t i = 0; i < count; ++i) sums[positions[i]] += values[i];
+    } else {
+      T* const window = sums + *start * pitch + begin;
+      for (int64_t i = 0; i < count; ++i) window[s.offset[taps[i]] * pitch + i] += values[i];
+    }
+    return true;
+  };
+  const bool good =
+      s.taps ? for_each_chunk<V, S>(s, single, add_by_tap) : for_each_chunk<V, S>(s, single, add_by_index);
+  if (good) target.zero_until(s.positions);
+  return good;
 }
 
 // Copies to memory that is not read soon, past the caches: lines are written without having been read.

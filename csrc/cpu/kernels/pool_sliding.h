@@ -138,7 +138,7 @@ void store_positions(const PoolLines& r, const PoolLine& line, const T* rows, co
       at = start + outside * r.step;
       empty = empty || outside >= r.kernel || at >= r.input;
     }
-    line.indices[o] = empty ? -1 : line.row_position[number_of_lane(rows[o])] + at;
+    line.indices[o] = empty ? -1 : line.row_number[number_of_lane(rows[o])] + at;
   }
 }
 

@@ -100,7 +100,7 @@ typename V::Scalar find_maximum(const PoolLine& line, const NumberedMaximum<V>& 
   }
   const bool empty = line.row_count == 0 || window.count == 0;
   const int64_t vector = number_of_lane(number), k = empty || vector < vectors ? 0 : vector / vectors;
-  *position = empty ? -1 : line.row_position[k] + window.first + (vector - k * vectors) * kLanes + lane;
+  *position = empty ? -1 : line.row_number[k] + window.first + (vector - k * vectors) * kLanes + lane;
   return value;
 }
 

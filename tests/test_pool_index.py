@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
+import mmap
+
 import numpy as np
 import pytest
 from agreement import DTYPES, assert_same_bits
@@ -62,6 +66,24 @@ def test_windows_beyond_what_a_byte_tells_apart(kernel_size, data_format):
     shape = (1, 2, 40, 320) if data_format == "channels_first" else (1, 40, 320, 2)
     x = generator(data_format).standard_normal(shape)
     assert_like_the_functions(x, nn.MaxPool2d(kernel_size, (3, 2), data_format=data_format), 2)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="memory has no protection here")
+def test_nothing_is_read_beside_the_input(isa):
+    """The input lies in a page between two without access: one element too far is a crash."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 3 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for wall in (start, start + 2 * page):
+        assert libc.mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(page), 0) == 0
+    windows = [(2, None, 0), (3, 2, 1), (3, 1, 1), (5, 3, 4)]
+    for dtype, width, window in itertools.product((np.float32, np.float16), (5, 8, 13, 17, 24), windows):
+        count, size = 12 * width, np.dtype(dtype).itemsize
+        for offset in (page, 2 * page - size * count):
+            x = np.frombuffer(memory, dtype, count, offset).reshape(1, 2, 6, width)
+            x[...] = generator(f"{width}").standard_normal(x.shape)
+            assert_like_the_functions(x, nn.MaxPool2d(*window), 2)
 
 
 def test_a_view_is_read_as_it_lies():

@@ -243,7 +243,7 @@ bool finds_taps(const PoolProblem& problem, bool lanes) {
   for (const PoolAxis& axis : problem.axis) {
     taps *= static_cast<double>(axis.kernel);
     positions *= static_cast<double>(axis.input) + 2 * static_cast<double>((axis.kernel - 1) * axis.dilation);
-    if (axis.adaptive || taps > kMostTaps || positions > kMostIndexedPositions || axis.leaves_empty())
+    if (axis.adaptive || taps > kTapsOfByte || positions > kMostIndexedPositions || axis.leaves_empty())
       return false;
   }
   return lanes || RowPool::serves(problem);

@@ -135,7 +135,7 @@ bool add_values(const ImageView& small, const ImageView& large, bool lanes, cons
 // Where taps lie: those of window o at start[o] + offset[tap].
 struct TapPositions {
   std::vector<std::int32_t> start;
-  std::int32_t offset[kMostTaps];
+  std::int32_t offset[kTapsOfByte];
   std::int32_t reach;  // the largest of the offsets
 
   explicit TapPositions(const PoolProblem& problem) {

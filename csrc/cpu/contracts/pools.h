@@ -129,7 +129,7 @@ struct PoolGradientRows {
   int64_t lines, pitch;
 };
 
-constexpr int kMostTaps = 256;  // that a byte can tell apart
+constexpr int kTapsOfByte = 256;  // that a byte can tell apart
 
 // target[i * pitch + c] += values[o * pitch + c] for o < count, c < channels, onto zeros. The position i is
 // indices[o * pitch + c], or, where there are none, that of a tap of window o:

@@ -41,7 +41,7 @@ V first_equal(const PoolRows& r, const PoolRow& row, V y, const Load& load, cons
   for (int64_t k = row.from_count; k-- > 0;) {
     V number = V::all(static_cast<T>(row.tap[k] + taps));
 #pragma GCC unroll 4
-    for (int64_t t = taps; t-- > 0;) {
+    for (int64_t t = taps - 1; t >= 0; --t) {
       const V x = load(k, t);
       number = number - one;
       found = select(inside((x == y) | is_nan(x), t), number, found);

@@ -13,9 +13,11 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 SAMPLE_SECONDS = 0.005
@@ -24,8 +26,14 @@ SAMPLE_SECONDS = 0.005
 SETTLE_SECONDS = 0.002
 """Steps of the pause before a sample, in which the worker threads of the one before stop spinning."""
 
-MOST_SETTLE_SECONDS = 0.05
+MOST_SETTLE_SECONDS = 0.25
 """The pause ends here even if some thread never sleeps."""
+
+TICK_SECONDS = 0.02
+"""More than a tick of any system's scheduler."""
+
+TASKS = Path("/proc/self/task")
+"""Where Linux tells of the threads of this process."""
 
 LONG_SECONDS = 0.25
 """A call that lasts this long is not repeated to no purpose."""
@@ -38,17 +46,37 @@ MOST_ROUNDS = 25
 
 
 def settle() -> None:
-    """Wait until no thread of this process uses the CPU any more.
+    """Wait until no other thread of this process uses a CPU any more.
 
-    Libraries let their worker threads spin for a while after a call (OpenBLAS for some twenty milliseconds);
+    Libraries let their worker threads spin for a while after a call (OpenBLAS for a tenth of a second, PyTorch for ten milliseconds);
     whoever came next would have to share the cores with them.
     """
     latest = time.perf_counter() + MOST_SETTLE_SECONDS
-    busy = SETTLE_SECONDS
-    while busy > SETTLE_SECONDS / 4 and time.perf_counter() < latest:
-        before = time.process_time()
+    time.sleep(SETTLE_SECONDS)
+    while others_run() and time.perf_counter() < latest:
         time.sleep(SETTLE_SECONDS)
-        busy = time.process_time() - before
+
+
+def others_run() -> bool:
+    """Tell whether another thread of this process runs, or waits for a CPU.
+
+    Linux says so of each thread. Elsewhere the CPU time of the process tells, which is brought up to date no
+    more often than the scheduler's clock ticks: a look takes longer than a tick.
+    """
+    if not TASKS.is_dir():
+        before = time.process_time()
+        time.sleep(TICK_SECONDS)
+        return time.process_time() - before > TICK_SECONDS / 4
+    here = threading.get_native_id()
+    return any(_state(task) == "R" for task in TASKS.iterdir() if int(task.name) != here)
+
+
+def _state(task: Path) -> str:
+    try:
+        line = (task / "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return ""
+    return line.rpartition(") ")[2][:1]
 
 
 class Clock(Protocol):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import sys
+import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +108,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> Lasting:
         perf_counter=lambda: clock[0], process_time=lambda: 0.0, sleep=lambda seconds: None
     )
     monkeypatch.setattr(timing, "time", fake)
+    monkeypatch.setattr(timing, "others_run", lambda: False)
 
     def make(seconds: float) -> Callable[[], None]:
         def call() -> None:
@@ -115,20 +119,22 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> Lasting:
     return make
 
 
-def test_settle_waits_until_nobody_spins_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, used = [0.0], [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-        used[0] += seconds if clock[0] < 0.0101 else 0.0
-
-    fake = types.SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: used[0], sleep=sleep)
-    monkeypatch.setattr(timing, "time", fake)
+@pytest.mark.parametrize("there", [True, False])
+def test_settle_waits_until_nobody_spins_any_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
+) -> None:
+    if there and not timing.TASKS.is_dir():
+        pytest.skip(f"{timing.TASKS} is Linux's")
+    if not there:
+        monkeypatch.setattr(timing, "TASKS", tmp_path / "absent")
+    spinner = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha256", b"", b"salt", 2_000_000))
+    spinner.start()  # for the better part of a second, without the interpreter's lock
+    assert timing.others_run()
+    start = time.perf_counter()
     timing.settle()
-    assert clock[0] == pytest.approx(0.012)
-    fake.process_time = lambda: clock[0]
-    timing.settle()
-    assert clock[0] == pytest.approx(0.012 + timing.MOST_SETTLE_SECONDS)
+    assert time.perf_counter() - start >= timing.MOST_SETTLE_SECONDS
+    spinner.join()
+    assert not all(timing.others_run() for _ in range(20))
 
 
 def test_race_samples_everyone_in_rotating_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,9 @@ def test_settle_waits_until_nobody_spins_any_more(
         pytest.skip(f"{timing.TASKS} is Linux's")
     if not there:
         monkeypatch.setattr(timing, "TASKS", tmp_path / "absent")
+    monkeypatch.setattr(timing, "MOST_SETTLE_SECONDS", 0.05)
     spinner = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha256", b"", b"salt", 2_000_000))
-    spinner.start()  # for the better part of a second, without the interpreter's lock
+    spinner.start()  # for some tenths of a second, without the interpreter's lock
     assert timing.others_run()
     start = time.perf_counter()
     timing.settle()

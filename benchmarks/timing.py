@@ -48,8 +48,8 @@ MOST_ROUNDS = 25
 def settle() -> None:
     """Wait until no other thread of this process uses a CPU any more.
 
-    Libraries let their worker threads spin for a while after a call (PyTorch for ten milliseconds, OpenBLAS for
-    a tenth of a second); whoever came next would have to share the cores with them.
+    Libraries let their worker threads spin for a while after a call (PyTorch for ten milliseconds, OpenBLAS
+    for a tenth of a second); whoever came next would have to share the cores with them.
     """
     latest = time.perf_counter() + MOST_SETTLE_SECONDS
     time.sleep(SETTLE_SECONDS)

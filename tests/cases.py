@@ -295,6 +295,38 @@ SPECIAL_CONV_CASES = [
         padding_mode="reflect",
     ),
     ConvCase(note="depthwise large", x=(1, 37, 33, 35), w=(37, 1, 5, 5), groups=37, padding="same"),
+    # Rows long enough to be filtered one channel at a time: whole tiles and what is left of them, rows in
+    # several blocks and in several pieces, phases that take turns or don't, chains of taps, padding by list.
+    ConvCase(note="depthwise rows", x=(2, 3, 45, 57), w=(3, 1, 3, 3), groups=3, padding=1),
+    ConvCase(
+        note="depthwise rows", x=(1, 3, 90, 112), w=(3, 1, 3, 3), groups=3, padding=1, activation="relu6"
+    ),
+    ConvCase(note="depthwise rows", x=(1, 3, 11, 85), w=(3, 1, 3, 3), groups=3, padding=1, stride=2),
+    ConvCase(note="depthwise rows", x=(1, 3, 12, 84), w=(3, 1, 2, 5), groups=3, padding=(0, 2), stride=2),
+    ConvCase(note="depthwise rows", x=(1, 4, 9, 124), w=(8, 1, 4, 4), groups=4, padding=2, stride=(1, 2)),
+    ConvCase(note="depthwise rows", x=(1, 2, 10, 130), w=(2, 1, 3, 3), groups=2, padding=1, stride=3),
+    ConvCase(note="depthwise rows", x=(1, 2, 31, 70), w=(2, 1, 9, 7), groups=2, padding=(4, 3)),
+    ConvCase(note="depthwise rows", x=(1, 2, 30, 60), w=(2, 1, 3, 3), groups=2, padding=4, dilation=(2, 4)),
+    ConvCase(note="depthwise rows", x=(1, 2, 4, 4000), w=(2, 1, 3, 5), groups=2, padding=(1, 2)),
+    ConvCase(
+        note="depthwise rows",
+        x=(1, 2, 9, 50),
+        w=(4, 1, 3, 3),
+        groups=2,
+        padding=1,
+        padding_mode="circular",
+        activation="silu",
+    ),
+    ConvCase(note="depthwise rows", x=(1, 2, 5, 6, 44), w=(2, 1, 2, 3, 3), groups=2, padding=1),
+    ConvCase(note="depthwise rows", x=(1, 2, 5, 7, 90), w=(2, 1, 3, 3, 3), groups=2, padding=1, stride=2),
+    # Of the phases of the input gradient, some read every pixel through one tap, others don't.
+    ConvCase(
+        note="depthwise one column", x=(2, 8, 14, 1), w=(8, 1, 3, 1), groups=8, padding=(1, 0), stride=2
+    ),
+    ConvCase(note="depthwise one column", x=(2, 3, 9, 1), w=(3, 1, 3, 3), groups=3, padding=(0, 1), stride=2),
+    ConvCase(
+        note="depthwise one row", x=(2, 16, 1, 40), w=(16, 1, 1, 4), groups=16, padding=(0, 1), stride=3
+    ),
     ConvCase(
         note="depthwise large",
         x=(1, 67, 21, 20),

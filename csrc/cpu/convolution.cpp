@@ -144,7 +144,7 @@ std::vector<std::unique_ptr<Product>> prepare(const Plan& plan, const ConvProble
   if (direction == Direction::weight_gradient) {
     PixelGather g = forward_gather(p, x, y);
     if (plan.algorithm == Algorithm::direct) {
-      products.push_back(depthwise_image_product(machine, std::move(g), w));
+      products.push_back(depthwise_image_product(machine, g, w));
     } else if (plan.algorithm == Algorithm::winograd && g.pixels() > 0) {
       products.push_back(winograd_image_product(machine, plan.winograd_tile, std::move(g), p.groups, w));
     } else {
@@ -162,7 +162,7 @@ std::vector<std::unique_ptr<Product>> prepare(const Plan& plan, const ConvProble
     gathers.push_back(forward_gather(p, x, y));
   }
   if (plan.algorithm == Algorithm::direct) {
-    products.push_back(depthwise_product(machine, std::move(gathers), backward ? x : y, w, backward));
+    products.push_back(depthwise_product(machine, gathers, backward ? x : y, w, backward));
   } else if (plan.algorithm == Algorithm::winograd) {
     for (PixelGather& g : gathers)
       if (g.pixels() > 0)

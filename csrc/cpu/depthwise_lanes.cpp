@@ -14,23 +14,14 @@ constexpr double kNsPerTap = 0.1;
 constexpr int64_t kMostTogether = 16;
 constexpr int64_t kLongestChain = 64;  // products that are added up in float32 before they go into a double
 constexpr int64_t kLeastShare = 4;     // lanes for each channel at most, those at the end counted
-constexpr int64_t kLongRow = 64;       // pixels from which on channels_first is better served by rows
 
-// An axis of all phases at step 1, their taps one after the other; false where these can't read one line, as
-// shifts.
-bool read_as_line(const std::vector<PixelGather>& gathers, int a, AxisGather* line, AxisCopies* copies) {
-  const int64_t size = gathers[0].source.size[a];
-  for (const PixelGather& g : gathers)
-    line->positions = std::max(line->positions, (g.axis[a].positions - 1) * g.axis[a].step + 1);
-  for (const PixelGather& g : gathers)
-    for (const TapMap& tap : g.axis[a].taps) {
-      TapMap unit;
-      unit.offset = tap.offset;
-      if (tap.low < tap.high) clip_to_source(&unit, line->positions, 1, size);
-      for (const auto& [j, source] : tap.extra) unit.extra.emplace_back(j * g.axis[a].step, source);
-      line->taps.push_back(std::move(unit));
-    }
-  return share_copies(*line, size, copies);
+// Whether rows (cpu/depthwise_rows.h) serve rows of pixels better than turning channels over: long ones. With
+// strides more of them is read or written for each sum; with many taps a gradient's partial sums are added up
+// more often.
+bool has_long_rows(const std::vector<PixelGather>& gathers) {
+  const PixelGather& g = gathers[0];
+  const bool strided = gathers.size() > 1 || g.axis[2].step > 1;
+  return !channels_adjacent(g.source) && g.axis[2].positions >= (strided || g.taps() > 16 ? 40 : 24);
 }
 
 template <class T>
@@ -72,7 +63,8 @@ class LanesBlock {
     if (p_.turns) {
       turn(channel, static_cast<int>(real));
     } else {
-      pack_planes(table_, p_.read, p_.planes, segments_, channel, real, {p_.width, packed_}, planes_);
+      const Zeroed zeroed = packed_ ? Zeroed::all : Zeroed::nothing;
+      pack_planes(table_, p_.read, p_.planes, segments_, channel, real, {p_.width, zeroed}, planes_);
     }
     packed_ = true;
   }
@@ -385,15 +377,15 @@ void place_taps(LanesPlan* plan) {
 
 std::optional<LanesPlan> plan_lanes(const Machine& machine, const std::vector<PixelGather>& gathers,
                                     const ImageView& result, int64_t multiplier) {
-  if (multiplier != 1 || gathers.empty()) return std::nullopt;
+  if (multiplier != 1 || gathers.empty() || has_long_rows(gathers) || !seen_alike(gathers))
+    return std::nullopt;
   const bool wide = compute_dtype(result.dtype) == Dtype::float64;
   LanesPlan plan;
   plan.width = machine.table->gemm[wide].nr;
   if (kLeastShare * result.channels < round_up(result.channels, plan.width)) return std::nullopt;
   plan.result = gathers.size() > 1 ? result : gathers[0].result;
   for (const PixelGather& g : gathers) {
-    if (g.taps() == 0 || (!channels_adjacent(g.source) && g.axis[2].positions >= kLongRow))
-      return std::nullopt;
+    if (g.taps() == 0) return std::nullopt;
     plan.phases.push_back({g, {}});
     if (gathers.size() > 1 && (result.size[0] > 1 || !place_phase(result, &plan.phases.back())))
       return std::nullopt;

@@ -40,7 +40,7 @@ struct LanesPlan {
   }
 };
 
-// Empty where lanes can't serve, or rows of pixels (cpu/depthwise.cpp) are long enough to serve better.
+// Empty where lanes can't serve, or rows of pixels (cpu/depthwise_rows.h) are long enough to serve better.
 // Several gathers are phases of one result; then what no phase reaches counts as a sum of zero.
 std::optional<LanesPlan> plan_lanes(const Machine& machine, const std::vector<PixelGather>& gathers,
                                     const ImageView& result, int64_t multiplier);

@@ -22,7 +22,7 @@ struct KernelTable {
   void (*store_block[kDtypeCount])(const BlockStore&);
   void (*store_turned[kDtypeCount])(const TurnedStore&);
   DepthwiseKernels depthwise[2];
-  void (*filter_runs[kDtypeCount])(const DepthwiseRuns&);
+  void (*filter_rows[kDtypeCount])(const DepthwiseFilter&);
   WinogradKernels winograd[2];  // tiles of 2 and of 4 outputs; float
   PoolKernels pool;
   double (*fma_loop[2])(int64_t iterations);  // runs independent chains of fma; returns the FLOPs done

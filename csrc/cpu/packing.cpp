@@ -98,7 +98,7 @@ struct SegmentCopy {
   int64_t first_channel, channels, rows, width;  // with the halo
   T* dst;                                        // of the first channel
   int64_t channel_stride, pixel_stride;
-  bool zeroed;  // outside the source
+  Zeroed zeroed;  // outside the source
 
   void run() {
     const int64_t j0 = segment.position[0];
@@ -113,7 +113,7 @@ struct SegmentCopy {
 
  private:
   void zero(int64_t first, int64_t count) {
-    if (count > 0 && !zeroed)
+    if (count > 0 && zeroed != Zeroed::all)
       clear(dst + first * pixel_stride, channel_stride, pixel_stride, channels, count);
   }
 
@@ -135,7 +135,10 @@ struct SegmentCopy {
                   high2 = std::clamp(inner->high, j2 + low2, j2 + width) - j2;
     int64_t height = high1 - low1, columns = high2 - low2;
     if (height == 0 || columns == 0) return zero(0, rows * width);
-    if (width <= kShortRow && columns < width) {
+    if (zeroed == Zeroed::beside_rows) {
+      zero(0, low1 * width);
+      zero(high1 * width, (rows - high1) * width);
+    } else if (width <= kShortRow && columns < width) {
       zero(0, rows * width);  // quicker than rim by rim
     } else {                  // the right rim of a row and the left rim of the next lie together
       zero(0, low1 * width + low2);
@@ -214,7 +217,7 @@ void pack_features(const KernelTable& table, const PixelGather& g, const std::ve
                      packed + feature * feature_stride + s.start * pixel_stride,
                      feature_stride * order.channel_step,
                      pixel_stride,
-                     false}
+                     Zeroed::nothing}
           .run();
   }
 }

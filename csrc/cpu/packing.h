@@ -50,11 +50,12 @@ void pack_pixels(const KernelTable& table, const PixelGather& g, const std::vect
 
 // `channels` channels of the pixels of `segments` as planes (cpu/pixel_planes.h), channel by channel and copy
 // by copy, layout.elements apart; or copy by copy, with the channels side by side in elements of `width`.
-// What lies outside the source is zero; `zeroed` tells that a former call with the same segments has written
-// that.
+// What lies outside the source is zero; `zeroed` tells how much of that is so already: all of it, by a former
+// call with the same segments, or what lies beside rows, by one with the same columns.
+enum class Zeroed { nothing, beside_rows, all };
 struct PlaneLanes {
   int64_t width = 0;
-  bool zeroed = false;
+  Zeroed zeroed = Zeroed::nothing;
 };
 template <class T>
 void pack_planes(const KernelTable& table, const PixelGather& g, const PlaneLayout& layout,

@@ -12,13 +12,6 @@ constexpr int kRowAxis = kAxes - 2, kColumnAxis = kAxes - 1;
 // Cycles of a copy, roughly: of a call or a row of it, and of an element.
 constexpr double kCyclesPerRow = 15, kCyclesPerElement = 0.5;
 
-AxisCopies copy_each_tap(const AxisGather& axis) {
-  AxisCopies r;
-  r.copies = axis.taps;
-  for (std::size_t t = 0; t < axis.taps.size(); ++t) r.taps.push_back({static_cast<int64_t>(t), 0});
-  return r;
-}
-
 // What the taps list outside the line, gathered at the copy's own positions.
 void merge_extras(const AxisGather& axis, AxisCopies* r) {
   for (std::size_t t = 0; t < axis.taps.size(); ++t) {
@@ -129,6 +122,37 @@ bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* r, int64_t l
       return false;
   }
   return true;
+}
+
+AxisCopies copy_each_tap(const AxisGather& axis) {
+  AxisCopies r;
+  r.copies = axis.taps;
+  for (std::size_t t = 0; t < axis.taps.size(); ++t) r.taps.push_back({static_cast<int64_t>(t), 0});
+  return r;
+}
+
+bool seen_alike(const std::vector<PixelGather>& gathers) {
+  const auto alike = [](const ImageView& a, const ImageView& b) {
+    return a.batch == b.batch && std::equal(a.stride, a.stride + kAxes, b.stride);
+  };
+  return std::all_of(gathers.begin(), gathers.end(), [&](const PixelGather& g) {
+    return alike(g.source, gathers[0].source) && alike(g.result, gathers[0].result);
+  });
+}
+
+bool read_as_line(const std::vector<PixelGather>& gathers, int a, AxisGather* line, AxisCopies* copies) {
+  const int64_t size = gathers[0].source.size[a];
+  for (const PixelGather& g : gathers)
+    line->positions = std::max(line->positions, (g.axis[a].positions - 1) * g.axis[a].step + 1);
+  for (const PixelGather& g : gathers)
+    for (const TapMap& tap : g.axis[a].taps) {
+      TapMap unit;
+      unit.offset = tap.offset;
+      if (tap.low < tap.high) clip_to_source(&unit, line->positions, 1, size);
+      for (const auto& [j, source] : tap.extra) unit.extra.emplace_back(j * g.axis[a].step, source);
+      line->taps.push_back(std::move(unit));
+    }
+  return share_copies(*line, size, copies);
 }
 
 PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t filters,

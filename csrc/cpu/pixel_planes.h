@@ -33,6 +33,17 @@ struct AxisCopies {
 // the source's. They have a halo of at least so many positions.
 bool share_copies(const AxisGather& axis, int64_t size, AxisCopies* copies, int64_t least_halo = 0);
 
+// A copy for each tap, without a halo.
+AxisCopies copy_each_tap(const AxisGather& axis);
+
+// Whether all gathers see the source and the result with the same axes. One that reads every pixel through
+// one tap has rows and columns made one axis, which its neighbours with several taps have not.
+bool seen_alike(const std::vector<PixelGather>& gathers);
+
+// An axis of all gathers of one source as a line that is read at step 1, their taps one after the other;
+// false where these can't share one copy of it, as shifts.
+bool read_as_line(const std::vector<PixelGather>& gathers, int a, AxisGather* line, AxisCopies* copies);
+
 struct PlaneLayout {
   AxisCopies axis[kAxes];
   int64_t columns = 1, rows = 1;        // of a block, at most
@@ -89,7 +100,11 @@ void panels_of(const PlaneLayout& layout, const std::vector<PixelSegment>& segme
 void sources_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
                 const std::vector<ColumnPanel>& panels, std::vector<int64_t>* sources);
 
-// Pixels of a block that are neighbours in the plane and in the result, where they lie result.stride apart.
+// Pixels of a block that are neighbours in the plane, from `start` on, and in the result, from element
+// `result` on, where they lie result.stride apart.
+struct PixelRun {
+  int64_t start, count, result;
+};
 void runs_of(const PixelGather& g, const PlaneLayout& layout, const std::vector<PixelSegment>& segments,
              std::vector<PixelRun>* runs);
 

@@ -121,7 +121,7 @@ class TileTask {
     const int64_t channel = block * kTileLanes;
     const auto lanes = static_cast<int>(std::min<int64_t>(kTileLanes, s_.channels - channel));
     pack_planes(table_, gather_, planes_, lists_.segments, group_ * s_.channels + channel, lanes,
-                {kTileLanes, false}, scratch_.planes);
+                {kTileLanes, Zeroed::nothing}, scratch_.planes);
     for (const PixelSegment& segment : lists_.segments)
       for (int64_t copy = 0; copy < planes_.copies(); ++copy) {
         const int64_t from = (copy * planes_.elements + segment.start) * kTileLanes,

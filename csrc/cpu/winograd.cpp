@@ -217,8 +217,8 @@ class TileTask {
 
   // Packs the tiles' pixels for some channels and maps them; element (piece, channel) is the reduction.
   void map_tiles(int64_t first_channel, int64_t channels, int64_t depth) {
-    pack_planes(table_, s_.tiles.gather, planes_, segments_, first_channel, channels, {lanes_, false},
-                scratch_.planes);
+    pack_planes(table_, s_.tiles.gather, planes_, segments_, first_channel, channels,
+                {lanes_, Zeroed::nothing}, scratch_.planes);
     for (int64_t piece = 0; piece < s_.pieces(); ++piece) {
       const int64_t* offsets = offsets_.data() + piece * s_.streams();
       if (s_.pixels_are_rows) {

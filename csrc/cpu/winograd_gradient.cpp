@@ -131,7 +131,7 @@ class GradientTask {
     for (int64_t& offset : offsets_) offset *= nr;
     for (int64_t c = 0; c < channels; c += nr) {
       pack_planes(table_, gather, planes, segments_, first_channel + c, std::min(nr, channels - c),
-                  {nr, false}, scratch_.planes);
+                  {nr, Zeroed::nothing}, scratch_.planes);
       float* to = scratch_.x + c * tiles;
       for (const PixelSegment& s : segments_)
         for (int64_t row = 0; row < s.rows; ++row) {

@@ -9,44 +9,53 @@ namespace fastconv::cpu {
 
 using std::int64_t;
 
-struct PositionRun {
-  int64_t start, count;
-};
-
-// Depthwise filtering of one line of positions: tap t reads from lines[t]. filter: count may run up to whole
-// vectors, lines and `out` have room; sums are added up from chains of at most `chain` taps.
-struct DepthwiseLine {
-  const void* const* lines;
-  int64_t taps, chain;
-  const void* weights;  // one each tap
+// Columns of taps that lie below each other, which neighbouring rows read in common: tap i of a column lies
+// at its offset + i * row_step of the planes (DepthwiseRows).
+constexpr int kTapsBelow = 3;
+struct TapColumns {
   int64_t count;
-  void* out;  // filter: count sums. correlate: a vector of partial sums each tap; added to
-  bool accumulate;
-  // correlate only: what the lines are multiplied by, laid out as filter's `out`, and the positions to count.
-  const void* values;
-  const PositionRun* runs;
-  int64_t run_count;
+  int taps;         // of each column: 1 ... kTapsBelow
+  bool ends_chain;  // a sum of these and those before it; a new one follows
 };
 
-// Positions that are neighbours among the sums and in the result, from element `result` of it on.
-struct PixelRun {
-  int64_t start, count, result;
+struct DepthwiseTaps {
+  const TapColumns* columns;
+  int64_t count;
+  const int64_t* offsets;  // of each column
+  const void* weights;     // filter: one each tap, column by column
 };
 
-// Depthwise filtering of the positions of runs, into the result as it is to be: activation(bias + sums[j] +
-// sum over t of weights[t] * lines[t][j]), rounded to the storage type. Sums are those of filter_row.
-struct DepthwiseRuns {
-  const void* const* lines;
-  int64_t taps, chain;
-  const void* weights;
-  const void* sums;  // null: none; with room for a vector behind each run
-  const PixelRun* runs;
-  int64_t run_count;
+// Rows of positions of one channel: position j of row r meets a tap that lies at `offset` of the planes at
+// offset + r * row_step + j. There is room for reading whole vectors.
+struct DepthwiseRows {
+  const void* planes;
+  int64_t row_step, rows, columns;
+};
+
+// Filtering of rows into the result as it is to be: activation(bias + before + sum over taps of weight *
+// element),
+// rounded to the storage type.
+struct DepthwiseFilter {
+  DepthwiseRows rows;
+  // The sums of one gather; or of two, whose positions take turns in the result: rows.columns is the first
+  // one's, of which there may be one more.
+  const DepthwiseTaps* taps;
+  int phases;
   void* out;
-  const void* bias;  // one; null: none
+  int64_t out_row_step, width;  // elements of a row of the result
+  const void* before;  // sums to go on from, laid out like those in `out`, where they don't go; or null
+  const void* bias;    // one; null: none
   Activation activation;
-  const void* ahead;  // so many bytes that will be read next are asked for along the way
-  int64_t ahead_bytes;
+};
+
+// sums[tap] += sum over the positions of values[r * value_row_step + j] * element, lane by lane, taps column
+// by column.
+struct DepthwiseCorrelation {
+  DepthwiseRows rows;
+  DepthwiseTaps taps;
+  const void* values;
+  int64_t value_row_step;
+  void* sums;
 };
 
 // Depthwise filtering of rows of `count` positions of nr neighbouring channels each: position j lies at j *
@@ -63,10 +72,7 @@ struct DepthwiseLanes {
 };
 
 struct DepthwiseKernels {
-  // out[j] (+)= sum over t of weights[t] * lines[t][j]
-  void (*filter_row)(const DepthwiseLine&);
-  // out[t] += sum over the runs' j of values[j] * lines[t][j], lane by lane
-  void (*correlate_row)(const DepthwiseLine&);
+  void (*correlate_rows)(const DepthwiseCorrelation&);
   void (*filter_lanes)(const DepthwiseLanes&);
   void (*correlate_lanes)(const DepthwiseLanes&);
   int lanes;  // of a vector

@@ -14,7 +14,7 @@
 #include "cpu/kernels/channel_map.h"
 #include "cpu/kernels/channel_reduction.h"
 #include "cpu/kernels/depthwise_lanes.h"
-#include "cpu/kernels/depthwise_row.h"
+#include "cpu/kernels/depthwise_rows.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gemm_tile.h"
 #include "cpu/kernels/losses.h"
@@ -43,7 +43,7 @@ constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
 template <class V>
 constexpr DepthwiseKernels depthwise_kernels() {
-  return {filter_row<V>, correlate_row<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>,
+  return {correlate_rows<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>,
           V::kLanes};
 }
 
@@ -65,8 +65,8 @@ constexpr KernelTable make_table() {
        store_turned<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_turned<VecF32, BFloat16, kVectors * VecF32::kLanes>},
       {depthwise_kernels<VecF32>(), depthwise_kernels<VecF64>()},
-      {filter_runs<VecF32, float>, filter_runs<VecF64, double>, filter_runs<VecF32, Float16>,
-       filter_runs<VecF32, BFloat16>},
+      {filter_rows<VecF32, float>, filter_rows<VecF64, double>, filter_rows<VecF32, Float16>,
+       filter_rows<VecF32, BFloat16>},
       {winograd_kernels<VecF32, 2, kVectors * VecF32::kLanes>(),
        winograd_kernels<VecF32, 4, kVectors * VecF32::kLanes>()},
       pool_kernels(),

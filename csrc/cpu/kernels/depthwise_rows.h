@@ -200,22 +200,28 @@ inline __attribute__((always_inline)) void finish_row(const DepthwiseFilter& p, 
   using T = typename V::Scalar;
   S* const out = static_cast<S*>(p.out) + row * p.out_row_step;
   const T* const before = p.before ? static_cast<const T*>(p.before) + row * p.out_row_step : nullptr;
-  const auto finish = [&](int64_t i, V sum) {
-    if (before && i < p.width) sum = sum + V::load(before + i);
-    store_before(out + i, out + p.width, activate(kind, sum + bias));
-  };
-  for (int64_t j = 0; j < count; j += V::kLanes) {
+  const auto finish = [&](int64_t j, const auto& store) {
     const V a = V::load(sums + j);
+    const int64_t i = kPhases * (from + j);
     if constexpr (kPhases == 1) {
-      finish(from + j, a);
+      store(i, a);
     } else {
-      __builtin_prefetch(out + kMostTileRows * p.out_row_step + 2 * (from + j), 1);
+      __builtin_prefetch(out + kMostTileRows * p.out_row_step + i, 1);
       V low, high;
       interleave(a, V::load(others + j), &low, &high);
-      finish(2 * (from + j), low);
-      finish(2 * (from + j) + V::kLanes, high);
+      store(i, low);
+      store(i + V::kLanes, high);
     }
-  }
+  };
+  int64_t j = 0;
+  if (!before)
+    for (; j < count && kPhases * (from + j + V::kLanes) <= p.width; j += V::kLanes)
+      finish(j, [&](int64_t i, V sum) { store_as(out + i, activate(kind, sum + bias)); });
+  for (; j < count; j += V::kLanes)
+    finish(j, [&](int64_t i, V sum) {
+      if (before && i < p.width) sum = sum + V::load(before + i);
+      store_before(out + i, out + p.width, activate(kind, sum + bias));
+    });
 }
 
 // `strips` of kRows rows from `row` on.

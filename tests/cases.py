@@ -319,6 +319,13 @@ SPECIAL_CONV_CASES = [
     ),
     ConvCase(note="depthwise rows", x=(1, 2, 5, 6, 44), w=(2, 1, 2, 3, 3), groups=2, padding=1),
     ConvCase(note="depthwise rows", x=(1, 2, 5, 7, 90), w=(2, 1, 3, 3, 3), groups=2, padding=1, stride=2),
+    # Gradients of few filters: rows in pieces, images in slices, channels in chunks, phases of a stride.
+    ConvCase(note="few filters", x=(1, 3, 5, 2100), w=(5, 3, 3, 3), padding=1),
+    ConvCase(note="few filters", x=(40, 3, 14, 14), w=(7, 3, 5, 5), padding=2),
+    ConvCase(note="few filters", x=(1, 200, 26, 30), w=(3, 200, 3, 3), padding=1),
+    ConvCase(note="few filters", x=(2, 24, 20, 29), w=(24, 8, 3, 3), groups=3, stride=2, padding=1),
+    ConvCase(note="few filters", x=(9, 5, 11, 10), w=(6, 5, 1, 1)),
+    ConvCase(note="few filters", x=(2, 4, 6, 7, 20), w=(4, 4, 3, 3, 3), padding=1, dilation=(1, 1, 2)),
     # Of the phases of the input gradient, some read every pixel through one tap, others don't.
     ConvCase(
         note="depthwise one column", x=(2, 8, 14, 1), w=(8, 1, 3, 1), groups=8, padding=(1, 0), stride=2

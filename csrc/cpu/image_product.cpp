@@ -220,6 +220,7 @@ template class SliceSums<double>;
 
 std::unique_ptr<Product> image_product(const Machine& machine, PixelGather x, int64_t groups,
                                        const FilterView& dw) {
+  if (suits_correlation(machine, x, groups)) return plane_correlation(machine, std::move(x), groups, dw);
   if (dw.dtype == Dtype::float64)
     return std::make_unique<ImageProduct<double>>(machine, std::move(x), groups, dw);
   return std::make_unique<ImageProduct<float>>(machine, std::move(x), groups, dw);

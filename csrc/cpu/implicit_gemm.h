@@ -22,6 +22,12 @@ std::unique_ptr<Product> pixel_product(const Machine& machine, std::vector<Pixel
 std::unique_ptr<Product> image_product(const Machine& machine, PixelGather x, int64_t groups,
                                        const FilterView& dw);
 
+// The same with vectors along the pixels, so that nothing but planes of x is packed: what few filters or few
+// channels are served better by.
+bool suits_correlation(const Machine& machine, const PixelGather& x, int64_t groups);
+std::unique_ptr<Product> plane_correlation(const Machine& machine, PixelGather x, int64_t groups,
+                                           const FilterView& dw);
+
 // The sums of a weight gradient over slices of the pixels, each laid out as dw. The first slice is dw itself,
 // where that is of the compute type T.
 template <class T>

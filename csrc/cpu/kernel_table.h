@@ -4,6 +4,7 @@
 // that type.
 #pragma once
 
+#include "cpu/contracts/correlation.h"
 #include "cpu/contracts/depthwise.h"
 #include "cpu/contracts/layers.h"
 #include "cpu/contracts/optimisers.h"
@@ -21,6 +22,7 @@ struct KernelTable {
   void (*copy_turned[kDtypeCount])(const TurnedCopy&);
   void (*store_block[kDtypeCount])(const BlockStore&);
   void (*store_turned[kDtypeCount])(const TurnedStore&);
+  CorrelationKernels correlation[2];
   DepthwiseKernels depthwise[2];
   void (*filter_rows[kDtypeCount])(const DepthwiseFilter&);
   WinogradKernels winograd[2];  // tiles of 2 and of 4 outputs; float

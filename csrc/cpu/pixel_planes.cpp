@@ -1,6 +1,7 @@
 #include "cpu/pixel_planes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/integers.h"
 
@@ -185,6 +186,36 @@ PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& k, int64_t f
         }
       }
     }
+  return best;
+}
+
+RowsLayout lay_out_rows(const PixelGather& g, const GemmKernels& k, int64_t filters, int64_t lanes,
+                        int64_t longest) {
+  constexpr double kProductsPerCycle = 1.5, kProductsOfRow = 0.5;  // of vectors
+  const int64_t columns = g.axis[kColumnAxis].positions, pieces = ceil_div(columns, longest * lanes);
+  RowsLayout best{};
+  for (const bool share : {false, true}) {
+    PlaneLayout layout;
+    for (int a = 0; a < kAxes; ++a) {
+      const bool shares = a == kRowAxis || (a == kColumnAxis && share);
+      if (!shares || !share_copies(g.axis[a], g.source.size[a], &layout.axis[a]))
+        layout.axis[a] = copy_each_tap(g.axis[a]);
+    }
+    const int64_t halo = layout.axis[kColumnAxis].halo, vectors = ceil_div(columns, lanes);
+    const int64_t most = halo ? (columns + halo) * std::max<int64_t>(1, longest / vectors) : longest * lanes;
+    size_blocks(g, k, filters, {most, INT64_MAX, 1}, pieces, &layout);
+    const auto rows = static_cast<double>(std::min(layout.rows, g.axis[kRowAxis].positions)),
+               width = static_cast<double>(layout.width()),
+               pixels = rows * static_cast<double>(layout.columns);
+    const double runs = halo ? rows : 1;
+    const double products = runs * (kProductsOfRow + std::ceil(pixels / runs / static_cast<double>(lanes))) *
+                            static_cast<double>(filters * g.taps());
+    const double copied_rows =
+        static_cast<double>(layout.copies()) * (rows + static_cast<double>(layout.axis[kRowAxis].halo));
+    const double cycles =
+        products / kProductsPerCycle + copied_rows * (kCyclesPerRow + kCyclesPerElement * width);
+    if (!share || cycles / pixels < best.cycles) best = {std::move(layout), cycles / pixels};
+  }
   return best;
 }
 

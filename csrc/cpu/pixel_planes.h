@@ -70,6 +70,16 @@ struct PlaneBudget {
 PlaneLayout lay_out_planes(const PixelGather& g, const GemmKernels& kernels, int64_t filters,
                            const PlaneBudget& budget);
 
+// The layout for sums over the pixels by vectors of `lanes`, at most `longest` of them one after the other in
+// a block: halos cost no products there, but the ends of rows do. Without a halo, rows follow each other as
+// one. `cycles` of a pixel and channel, with so many filters.
+struct RowsLayout {
+  PlaneLayout planes;
+  double cycles;
+};
+RowsLayout lay_out_rows(const PixelGather& g, const GemmKernels& kernels, int64_t filters, int64_t lanes,
+                        int64_t longest);
+
 // The same blocks in planes for another gather with as many positions, whose taps share copies.
 PlaneLayout same_blocks(const PlaneLayout& layout, const PixelGather& g, const GemmKernels& kernels);
 // With the same halos besides, as far as its taps allow: panels then hold the same positions.

@@ -1,7 +1,9 @@
 // The matrix kernels of every table against naive loops: packing (copy_block, copy_turned), products
-// (multiply_panel), epilogues (store_block, store_turned). All of it is exact, so everything is compared bit
-// by bit, and so are the bytes around each output.
+// (multiply_panel, correlate), epilogues (store_block, store_turned). All of it is exact, so everything is
+// compared bit by bit, and so are the bytes around each output.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "check.h"
@@ -389,6 +391,56 @@ void check_turned(const cpu::KernelTable& table, int lanes) {
     }
 }
 
+// Sums of two stretches, among NaN that no lane may meet.
+template <class T>
+void check_correlation(const cpu::CorrelationKernels& kernels, bool fused, int64_t lines, int64_t features,
+                       int64_t columns) {
+  constexpr int64_t kRows[2] = {3, 1};
+  const int64_t lanes = kernels.lanes, plane_step = columns + 5, value_step = columns + 2;
+  const int64_t plane = 5 * plane_step, line = 4 * value_step;
+  const auto nan = std::numeric_limits<T>::quiet_NaN();
+  std::vector<T> planes(static_cast<std::size_t>(features * plane), nan),
+      values(static_cast<std::size_t>(lines * line), nan);
+  std::vector<int64_t> offset;
+  for (int64_t f = 0; f < features; ++f) offset.push_back((features - 1 - f) * plane + f % 4);
+  const cpu::CorrelationRows stretches[2] = {{0, 0, kRows[0], columns},
+                                             {4 * plane_step, 3 * value_step, kRows[1], columns}};
+  auto sums = random_values<T>(static_cast<std::size_t>(lines * features * lanes + 2 * kGuard), 16);
+  std::vector<T> want = sums;
+  Values random(17);
+  const auto fill = [&](std::vector<T>* to, int64_t at) {
+    for (int64_t j = 0; j < columns; ++j) (*to)[static_cast<std::size_t>(at + j)] = static_cast<T>(random());
+  };
+  for (const cpu::CorrelationRows& s : stretches)
+    for (int64_t r = 0; r < s.rows; ++r) {
+      for (int64_t f = 0; f < features; ++f)
+        fill(&planes, offset[static_cast<std::size_t>(f)] + s.plane + r * plane_step);
+      for (int64_t l = 0; l < lines; ++l) fill(&values, l * line + s.value + r * value_step);
+      for (int64_t l = 0; l < lines; ++l)
+        for (int64_t f = 0; f < features; ++f)
+          for (int64_t j = 0; j < columns; ++j) {
+            T& sum = want[static_cast<std::size_t>(kGuard + (l * features + f) * lanes + j % lanes)];
+            const T value = values[static_cast<std::size_t>(l * line + s.value + r * value_step + j)];
+            const int64_t at = offset[static_cast<std::size_t>(f)] + s.plane + r * plane_step + j;
+            const T element = planes[static_cast<std::size_t>(at)];
+            sum = fused ? std::fma(value, element, sum) : sum + value * element;
+          }
+    }
+  kernels.correlate({stretches, 2, planes.data(), plane_step, offset.data(), features, values.data(),
+                     value_step, line, lines, sums.data() + kGuard});
+  CHECK(same_bytes(sums, want), "%s correlate of %zu bytes: lines %lld features %lld columns %lld", isa_name,
+        sizeof(T), static_cast<long long>(lines), static_cast<long long>(features),
+        static_cast<long long>(columns));
+}
+
+template <class T>
+void check_correlations(const cpu::CorrelationKernels& kernels, bool fused) {
+  for (int64_t lines = 1; lines <= 9; ++lines)
+    for (int64_t features = 1; features <= 13; ++features)
+      for (const int64_t columns : {1, kernels.lanes - 1, kernels.lanes, 2 * kernels.lanes + 3})
+        if (columns >= 1) check_correlation<T>(kernels, fused, lines, features, columns);
+}
+
 }  // namespace
 }  // namespace fastconv::test
 
@@ -406,6 +458,8 @@ int main() {
     check_products<double>(isa.table->gemm[1], lanes[1], isa.fused);
     check_stored_products<float>(*isa.table);
     check_stored_products<double>(*isa.table);
+    check_correlations<float>(isa.table->correlation[0], isa.fused);
+    check_correlations<double>(isa.table->correlation[1], isa.fused);
     check_stores<float>(*isa.table);
     check_turned<float>(*isa.table, lanes[0]);
     check_stores<double>(*isa.table);

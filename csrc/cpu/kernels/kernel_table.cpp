@@ -13,6 +13,7 @@
 
 #include "cpu/kernels/channel_map.h"
 #include "cpu/kernels/channel_reduction.h"
+#include "cpu/kernels/correlation.h"
 #include "cpu/kernels/depthwise_lanes.h"
 #include "cpu/kernels/depthwise_rows.h"
 #include "cpu/kernels/elementwise.h"
@@ -43,8 +44,7 @@ constexpr int kPitchF32 = 128 + 16, kPitchF64 = 128 + 8;
 
 template <class V>
 constexpr DepthwiseKernels depthwise_kernels() {
-  return {correlate_rows<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>,
-          V::kLanes};
+  return {correlate_rows<V>, filter_lanes<V, kVectors>, correlate_lanes<V, kVectors>, V::kLanes};
 }
 
 constexpr KernelTable make_table() {
@@ -64,6 +64,7 @@ constexpr KernelTable make_table() {
        store_turned<VecF64, double, kVectors * VecF64::kLanes>,
        store_turned<VecF32, Float16, kVectors * VecF32::kLanes>,
        store_turned<VecF32, BFloat16, kVectors * VecF32::kLanes>},
+      {{correlate<VecF32>, VecF32::kLanes}, {correlate<VecF64>, VecF64::kLanes}},
       {depthwise_kernels<VecF32>(), depthwise_kernels<VecF64>()},
       {filter_rows<VecF32, float>, filter_rows<VecF64, double>, filter_rows<VecF32, Float16>,
        filter_rows<VecF32, BFloat16>},

@@ -37,6 +37,7 @@ LAYERS = [
     ConvCase(note="one filter", x=(2, 128, 6, 6), w=(1, 128, 3, 3), padding=1),
     ConvCase(note="one filter a group", x=(2, 36, 16, 10), w=(4, 9, 1, 7), groups=4),
     ConvCase(note="one pixel", x=(2, 512, 3, 3), w=(64, 512, 3, 3)),
+    ConvCase(note="few filters a group", x=(4, 64, 48, 48), w=(64, 2, 3, 3), groups=32, padding=1),
     ConvCase(note="few pixels an image", x=(3, 64, 15, 6), w=(16, 16, 5, 3), groups=4, stride=2),
 ]
 

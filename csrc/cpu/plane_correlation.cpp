@@ -22,7 +22,7 @@ struct CorrelationShape {
   int64_t taps, slices;
 };
 
-// Lanes add up so many products in a row before their sums go to others.
+// A lane adds up at most about so many products in a row: those of a block.
 constexpr int64_t kLongestChain = 128;
 
 RowsLayout lay_out(const Machine& machine, const PixelGather& x, int64_t groups) {

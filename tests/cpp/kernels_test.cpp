@@ -391,7 +391,7 @@ void check_turned(const cpu::KernelTable& table, int lanes) {
     }
 }
 
-// Sums of two stretches, among NaN that no lane may meet.
+// Sums of two stretches, added to what was there, among NaN that no lane may meet.
 template <class T>
 void check_correlation(const cpu::CorrelationKernels& kernels, bool fused, int64_t lines, int64_t features,
                        int64_t columns) {
@@ -406,7 +406,7 @@ void check_correlation(const cpu::CorrelationKernels& kernels, bool fused, int64
   const cpu::CorrelationRows stretches[2] = {{0, 0, kRows[0], columns},
                                              {4 * plane_step, 3 * value_step, kRows[1], columns}};
   auto sums = random_values<T>(static_cast<std::size_t>(lines * features * lanes + 2 * kGuard), 16);
-  std::vector<T> want = sums;
+  std::vector<T> chains(sums.size()), want = sums;
   Values random(17);
   const auto fill = [&](std::vector<T>* to, int64_t at) {
     for (int64_t j = 0; j < columns; ++j) (*to)[static_cast<std::size_t>(at + j)] = static_cast<T>(random());
@@ -419,13 +419,14 @@ void check_correlation(const cpu::CorrelationKernels& kernels, bool fused, int64
       for (int64_t l = 0; l < lines; ++l)
         for (int64_t f = 0; f < features; ++f)
           for (int64_t j = 0; j < columns; ++j) {
-            T& sum = want[static_cast<std::size_t>(kGuard + (l * features + f) * lanes + j % lanes)];
+            T& sum = chains[static_cast<std::size_t>(kGuard + (l * features + f) * lanes + j % lanes)];
             const T value = values[static_cast<std::size_t>(l * line + s.value + r * value_step + j)];
             const int64_t at = offset[static_cast<std::size_t>(f)] + s.plane + r * plane_step + j;
             const T element = planes[static_cast<std::size_t>(at)];
             sum = fused ? std::fma(value, element, sum) : sum + value * element;
           }
     }
+  for (std::size_t i = kGuard; i < chains.size() - kGuard; ++i) want[i] += chains[i];
   kernels.correlate({stretches, 2, planes.data(), plane_step, offset.data(), features, values.data(),
                      value_step, line, lines, sums.data() + kGuard});
   CHECK(same_bytes(sums, want), "%s correlate of %zu bytes: lines %lld features %lld columns %lld", isa_name,

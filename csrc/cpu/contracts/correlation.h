@@ -13,7 +13,7 @@ struct CorrelationRows {
 };
 
 // sums[line][feature] += sum over the positions of values[line] * planes[offset[feature]], a vector of sums
-// each, lane by lane. Nothing but these positions is read.
+// each, lane by lane: a call's products make one chain. Nothing but these positions is read.
 struct Correlation {
   const CorrelationRows* stretches;
   int64_t stretch_count;

@@ -24,7 +24,7 @@ void correlate_tile(const Correlation& p, int64_t line, int64_t feature) {
 #pragma GCC unroll 8
   for (int l = 0; l < kLines; ++l)
 #pragma GCC unroll 16
-    for (int i = 0; i < kFeatures; ++i) sum[l][i] = V::load(sums + (l * p.features + i) * V::kLanes);
+    for (int i = 0; i < kFeatures; ++i) sum[l][i] = V::zero();
   const T* x[kFeatures];
   for (const CorrelationRows* s = p.stretches; s < p.stretches + p.stretch_count; ++s) {
     const T* values = static_cast<const T*>(p.values) + line * p.line_step + s->value;
@@ -54,7 +54,10 @@ void correlate_tile(const Correlation& p, int64_t line, int64_t feature) {
 #pragma GCC unroll 8
   for (int l = 0; l < kLines; ++l)
 #pragma GCC unroll 16
-    for (int i = 0; i < kFeatures; ++i) sum[l][i].store(sums + (l * p.features + i) * V::kLanes);
+    for (int i = 0; i < kFeatures; ++i) {
+      T* const to = sums + (l * p.features + i) * V::kLanes;
+      (V::load(to) + sum[l][i]).store(to);
+    }
 }
 
 // `taken` features, at most kMost.
